@@ -1,0 +1,1 @@
+//! Wires everything together, starts it, drains it: the only place that sees everything.

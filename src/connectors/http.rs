@@ -1,0 +1,35 @@
+//! Any HTTP API: base URL, headers and credentials for the http action.
+
+/// Any HTTP API: base URL, headers and credentials for the http action.
+#[derive(Debug, Clone, Copy)]
+pub struct Http;
+
+impl super::Connector for Http {
+    fn spec(&self) -> crate::flow::catalogue::ConnectorSpec {
+        unimplemented!()
+    }
+    fn start(
+        &self,
+        _: &super::Operation,
+        _: &super::OpContext<'_>,
+    ) -> Result<crate::outbound::Effect, crate::run::Failure> {
+        unimplemented!()
+    }
+    fn on_reply(
+        &self,
+        _: &super::Operation,
+        _: &super::OpContext<'_>,
+        _: u32,
+        _: crate::outbound::Reply,
+    ) -> super::Progress {
+        unimplemented!()
+    }
+    fn simulate(
+        &self,
+        _: &super::Operation,
+        _: &super::OpContext<'_>,
+        _: &crate::outbound::Effect,
+    ) -> crate::outbound::Reply {
+        unimplemented!()
+    }
+}

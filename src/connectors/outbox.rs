@@ -1,0 +1,35 @@
+//! The embedded outbox: each mail an .eml file.
+
+/// The embedded outbox: each mail an .eml file.
+#[derive(Debug, Clone, Copy)]
+pub struct Outbox;
+
+impl super::Connector for Outbox {
+    fn spec(&self) -> crate::flow::catalogue::ConnectorSpec {
+        unimplemented!()
+    }
+    fn start(
+        &self,
+        _: &super::Operation,
+        _: &super::OpContext<'_>,
+    ) -> Result<crate::outbound::Effect, crate::run::Failure> {
+        unimplemented!()
+    }
+    fn on_reply(
+        &self,
+        _: &super::Operation,
+        _: &super::OpContext<'_>,
+        _: u32,
+        _: crate::outbound::Reply,
+    ) -> super::Progress {
+        unimplemented!()
+    }
+    fn simulate(
+        &self,
+        _: &super::Operation,
+        _: &super::OpContext<'_>,
+        _: &crate::outbound::Effect,
+    ) -> crate::outbound::Reply {
+        unimplemented!()
+    }
+}

@@ -1,0 +1,1 @@
+//! Renderers of findings: text with the offending line, JSON, GitHub annotations.

@@ -1,0 +1,109 @@
+//! What the compiler is told about actions and connectors. It imports neither: they declare, it checks.
+
+use schemars::Schema;
+
+/// One leaf action type, declared once by its file in `actions/`.
+///
+/// `keys` is the JSON Schema of a Rust struct with the action's own keys (not the common ones). Its properties may
+/// carry: `x-template: plain|html|url` (texts below it may be templates, with that destination), `x-fixed: true`
+/// (fixed at load; may hold `{{parameters.X}}` and nothing else), `x-not-yet: "…"` (declared, refused with `not_yet`).
+/// A property without `x-template` or `x-fixed` is a plain constant.
+#[derive(Debug, Clone)]
+pub struct ActionSpec {
+    /// `create_record`.
+    pub kind: &'static str,
+    /// One line: what it does.
+    pub summary: &'static str,
+    /// Its own keys.
+    pub keys: Schema,
+    /// Its outputs, name and meaning; empty: none.
+    pub outputs: &'static [(&'static str, &'static str)],
+    /// A complete action in YAML that compiles: a list item without its `- `.
+    pub example: &'static str,
+    /// What its connection must be able to do.
+    pub serves: Option<Serves>,
+    /// Whether `connection` must be given.
+    pub connection_required: bool,
+    /// The key whose values from outside must not all be blank.
+    pub blank_guard: Option<&'static str>,
+    /// Whether it leaves the machine: then it has retry and timeout defaults.
+    pub leaves_the_machine: bool,
+    /// Whether it answers the request.
+    pub responds: bool,
+    /// A check of its own on the raw YAML value: (JSON pointer inside the action, code, message, help).
+    pub check: Option<OwnCheck>,
+}
+
+/// An action's own check of its raw YAML value (templates not rendered).
+pub type OwnCheck = fn(&serde_json::Value) -> Vec<OwnFinding>;
+
+/// A finding of an [`OwnCheck`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFinding {
+    /// JSON pointer inside the action: `/to`.
+    pub pointer: String,
+    /// A code of the catalogue of codes.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+/// What a connection can be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// `create_record` and its family.
+    Records,
+    /// `send_email`.
+    Email,
+    /// `http`.
+    Http,
+}
+
+/// Whether sending one operation twice is harmless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The same result however often.
+    Safe,
+    /// A repeat is recognised by its key.
+    Recognised,
+    /// A repeat may act twice.
+    Unsafe,
+}
+
+/// One connector type, declared once by its file in `connectors/`.
+#[derive(Debug, Clone)]
+pub struct ConnectorSpec {
+    /// `records`, `smtp`, …
+    pub kind: &'static str,
+    /// One line: what it speaks to.
+    pub summary: &'static str,
+    /// Its settings in leadflow.yaml without the common keys; secrets carry `x-secret: true`.
+    pub settings: Schema,
+    /// What it can be used for.
+    pub serves: Serves,
+    /// Whether a repeated operation is harmless.
+    pub repeat: Repeat,
+}
+
+/// Everything that can be named by `type:` in an action or a connection.
+#[derive(Debug, Clone, Default)]
+pub struct Catalogue {
+    /// Action types, in the order of the reference.
+    pub actions: Vec<ActionSpec>,
+    /// Connector types.
+    pub connectors: Vec<ConnectorSpec>,
+}
+
+impl Catalogue {
+    /// The action type `kind`.
+    pub fn action(&self, kind: &str) -> Option<&ActionSpec> {
+        self.actions.iter().find(|spec| spec.kind == kind)
+    }
+
+    /// The connector type `kind`.
+    pub fn connector(&self, kind: &str) -> Option<&ConnectorSpec> {
+        self.connectors.iter().find(|spec| spec.kind == kind)
+    }
+}

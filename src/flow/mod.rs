@@ -1,0 +1,216 @@
+//! The flow file: from YAML text to a [`Flow`] that the engine can run, with every finding on the way.
+//!
+//! Compiling does no I/O: it is handed the text, the schema files and the catalogue of actions and connectors.
+
+pub mod catalogue;
+pub mod check;
+pub mod control;
+pub mod format;
+pub mod plan;
+pub mod retry;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::diagnostic::Diagnostic;
+use crate::schema::{BodySchema, Validation};
+use crate::template::{PathRef, Template, Tree};
+use catalogue::Catalogue;
+use plan::Plan;
+use retry::RetryPolicy;
+
+/// A compiled flow, ready to run. Immutable; shared by every run that is pinned to its text.
+#[derive(Debug)]
+pub struct Flow {
+    /// Its name: the URL belongs to it.
+    pub name: String,
+    /// Its description, for people and for `flow.description`.
+    pub description: Option<String>,
+    /// Whether its URL answers.
+    pub enabled: bool,
+    /// Old names whose URLs stay alive.
+    pub aliases: Vec<String>,
+    /// Constants (an object): `parameters:` of leadflow.yaml overlaid by the flow's.
+    pub parameters: Value,
+    /// What starts a run.
+    pub trigger: Trigger,
+    /// The graph of actions; node `n` of the plan is `actions[n]`.
+    pub plan: Plan,
+    /// The actions, by plan node.
+    pub actions: Vec<Action>,
+    /// Whether an action answers the request (`respond`): then the request waits.
+    pub responds: bool,
+    /// SHA-256 of the bundle, hexadecimal: what runs are pinned to.
+    pub digest: String,
+    /// What the digest is of.
+    pub bundle: Bundle,
+}
+
+/// The text that a run is pinned to: enough to compile the same flow again, years later, with no file on disk.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Bundle {
+    /// The flow file's path as the user knows it.
+    pub file: String,
+    /// The flow file's text.
+    pub text: String,
+    /// The schema files that it names, by name, as text.
+    pub schemas: BTreeMap<String, String>,
+    /// `parameters:` of leadflow.yaml at the time of loading, as JSON.
+    pub parameters: Value,
+    /// Defaults of leadflow.yaml at the time of loading.
+    pub defaults: Defaults,
+}
+
+/// `defaults:` of leadflow.yaml: what an action or trigger has that says nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Defaults {
+    /// Retry of actions that leave the machine.
+    pub retry: RetryPolicy,
+    /// Per-try timeout.
+    pub timeout: Duration,
+    /// Body validation.
+    pub validation: Validation,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { retry: RetryPolicy::default(), timeout: Duration::from_secs(120), validation: Validation::Lenient }
+    }
+}
+
+/// A request trigger.
+#[derive(Debug)]
+pub struct Trigger {
+    /// Upper-case methods that it answers.
+    pub methods: Vec<String>,
+    /// Relative path with `{parameters}`.
+    pub path: Option<PathPattern>,
+    /// Who may post.
+    pub authentication: Authentication,
+    /// How strictly the body must fit.
+    pub validation: Validation,
+    /// The body's schema.
+    pub schema: Option<Arc<BodySchema>>,
+    /// All must be true, or the lead is stored as skipped.
+    pub conditions: Vec<Template>,
+    /// How test leads are recognised.
+    pub test_leads: TestLeads,
+}
+
+/// Who may post to a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// Whoever knows the signed URL.
+    SignedUrl,
+    /// Anybody.
+    None,
+}
+
+/// How test leads are recognised and whether they run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestLeads {
+    /// Looked for in every text of the body.
+    pub marker: String,
+    /// `false`: stored as skipped, answered 202.
+    pub run: bool,
+}
+
+impl Default for TestLeads {
+    fn default() -> Self {
+        Self { marker: "MSFT_TEST".into(), run: true }
+    }
+}
+
+/// A relative path pattern: `customers/{id}/orders`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    /// The pattern as written, without slashes at its ends.
+    pub source: String,
+    /// Its segments.
+    pub segments: Vec<Segment>,
+}
+
+/// One segment of a path pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// Text that must match exactly.
+    Literal(String),
+    /// `{name}`: matches one non-empty segment.
+    Parameter(String),
+}
+
+impl PathPattern {
+    /// The parameters' values when `segments` (decoded) match.
+    pub fn matches(&self, segments: &[String]) -> Option<Vec<(String, String)>> {
+        if segments.len() != self.segments.len() {
+            return None;
+        }
+        let mut found = Vec::new();
+        for (want, got) in self.segments.iter().zip(segments) {
+            match want {
+                Segment::Literal(text) if text == got => {}
+                Segment::Parameter(name) if !got.is_empty() => found.push((name.clone(), got.clone())),
+                _ => return None,
+            }
+        }
+        Some(found)
+    }
+}
+
+/// One compiled action.
+#[derive(Debug)]
+pub struct Action {
+    /// Its name.
+    pub name: String,
+    /// Its type: a name in the catalogue of actions.
+    pub kind: String,
+    /// The connection it uses, by name.
+    pub connection: Option<String>,
+    /// All must be true, or it is skipped (and counts as succeeded).
+    pub when: Vec<Template>,
+    /// Its own keys except `connection`, as an object; fixed keys are constants.
+    pub inputs: Tree,
+    /// Retry; [`RetryPolicy::none`] for actions that do not leave the machine.
+    pub retry: RetryPolicy,
+    /// Per try.
+    pub timeout: Duration,
+    /// Whether its inputs must be journalled before the first send, because a second rendering could differ.
+    pub volatile: bool,
+    /// Paths from outside whose values must not all be blank (`create_record`: those that `fields` uses).
+    pub guard: Vec<PathRef>,
+    /// Whether `url` is one lone expression: then the whole URL came from a value.
+    pub url_from_value: bool,
+}
+
+/// What a flow is compiled against.
+#[derive(Debug, Clone)]
+pub struct Environment<'a> {
+    /// Known actions and connectors.
+    pub catalogue: &'a Catalogue,
+    /// Connections of leadflow.yaml: name to connector type. `None`: not known here (a pinned text is compiled
+    /// again), so connections are not checked.
+    pub connections: Option<&'a BTreeMap<String, String>>,
+    /// Most actions in a flow.
+    pub actions_per_flow_max: usize,
+    /// Most levels of containers.
+    pub nesting_max: usize,
+}
+
+/// What compiling gave: the flow if there was no error, and every finding.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The flow, absent when a finding is an error.
+    pub flow: Option<Flow>,
+    /// The flow's name as far as it is known: also for a file that does not compile.
+    pub name: String,
+    /// Findings, in the order of the file.
+    pub findings: Vec<Diagnostic>,
+}
+
+/// Compiles a bundle. `findings` hold everything that can be told at once.
+pub fn compile(bundle: Bundle, environment: &Environment<'_>) -> Compiled {
+    check::compile(bundle, environment)
+}

@@ -1,0 +1,1 @@
+//! Recorded effects: a dry run writes down what would be sent and sends nothing.

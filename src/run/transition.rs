@@ -1,0 +1,1 @@
+//! One action: a handful of states, every legal move in one match.

@@ -1,0 +1,1 @@
+//! HTTP: two listeners with limits against silent, slow and large clients.

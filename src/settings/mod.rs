@@ -1,0 +1,132 @@
+//! `leadflow.yaml`: the blocks that their readers declare, with overlays, secret references and a place for each key.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::flow::Defaults;
+use crate::secret::Secret;
+use crate::triggers::request::BodyLimits;
+
+/// Resolved settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file that they come from; `None`: defaults.
+    pub file: Option<PathBuf>,
+    /// `--env`.
+    pub environment: Option<String>,
+    /// What URLs start with when printed, without a slash at the end; `None`: `http://` and the public address.
+    pub public_url: Option<String>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The folder of flows.
+    pub flows: PathBuf,
+    /// The folder of schemas.
+    pub schemas: PathBuf,
+    /// Overrides the signing key in the store.
+    pub signing_key: Option<Secret>,
+    /// The public listener.
+    pub public_listen: SocketAddr,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+    /// The admin listener.
+    pub admin_listen: SocketAddr,
+    /// Required to bind the admin listener off loopback.
+    pub admin_token: Option<Secret>,
+    /// `parameters:` for every flow.
+    pub parameters: Value,
+    /// Connections by name.
+    pub connections: BTreeMap<String, Connection>,
+    /// Defaults of flows.
+    pub defaults: Defaults,
+    /// Limits.
+    pub limits: Limits,
+    /// Retention.
+    pub retention: Retention,
+    /// How long a drain may take.
+    pub shutdown_grace: Duration,
+    /// `auto`, `human` or `json`.
+    pub log_format: String,
+    /// `error`, `warn`, `info`, `debug`, `trace`.
+    pub log_level: String,
+}
+
+/// One connection of leadflow.yaml, secrets resolved.
+#[derive(Clone)]
+pub struct Connection {
+    /// The connector type.
+    pub kind: String,
+    /// Its settings without `type` and the common keys, secrets resolved. Never print it.
+    pub settings: Value,
+    /// At most so many effects at once; default `limits.workers`.
+    pub concurrency: Option<usize>,
+    /// Overrides `defaults.timeout`.
+    pub timeout: Option<Duration>,
+    /// Overrides `defaults.retry`.
+    pub retry: Option<crate::flow::retry::RetryPolicy>,
+    /// PEM files of further certificate authorities.
+    pub ca: Vec<PathBuf>,
+    /// Private addresses that it may reach although a value chose the host (CIDR or host names).
+    pub allow_private: Vec<String>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// `limits:`, each with its unit.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bodies.
+    pub body: BodyLimits,
+    /// Bytes of request headers.
+    pub headers_bytes_max: usize,
+    /// Bytes of a request's URL.
+    pub url_bytes_max: usize,
+    /// Open connections per listener.
+    pub connections_max: usize,
+    /// For the headers to arrive.
+    pub header_timeout: Duration,
+    /// For the body to arrive.
+    pub body_timeout: Duration,
+    /// Failed authentications per address and second.
+    pub failed_auth_per_address: crate::units::Rate,
+    /// Requests per flow; `None`: no limit.
+    pub rate_per_flow: Option<crate::units::Rate>,
+    /// Unfinished runs per flow, then 429.
+    pub waiting_runs_per_flow: u64,
+    /// Effects at once per connection.
+    pub workers: usize,
+    /// Actions in a flow.
+    pub actions_per_flow: usize,
+    /// Levels of containers.
+    pub nesting: usize,
+    /// Bytes that one template may produce.
+    pub template_output_bytes_max: usize,
+    /// Bytes of one action's outputs.
+    pub outputs_bytes_max: usize,
+    /// Bytes of one answer from outside.
+    pub response_bytes_max: usize,
+    /// How long a request waits for `respond`.
+    pub respond_wait: Duration,
+    /// Age at which an unfinished run is ended as `timed_out`.
+    pub run_duration: Duration,
+}
+
+/// How long ended runs are kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Succeeded and skipped runs.
+    pub succeeded: Duration,
+    /// Failed, timed out and cancelled runs.
+    pub failed: Duration,
+    /// Rejected requests.
+    pub rejected: Duration,
+    /// Duplicates.
+    pub duplicates: Duration,
+}

@@ -1,0 +1,426 @@
+//! The durable record of everything: runs, steps, pinned texts, rejected requests, embedded records, keys.
+//!
+//! Promise: when a writing verb answers `Ok`, its effect is on disk (committed and synced) and a `kill -9` does not
+//! undo it. Every write to a run is fenced by owner and epoch and changes one row or answers [`StoreError::Fenced`].
+//! The verbs are shaped for several databases; `conformance` tests the promises against any of them.
+
+pub mod sqlite;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::{Fut, Micros};
+use crate::ids::RunId;
+use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
+use crate::schema::BodyError;
+
+/// Why a verb failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another owner or epoch holds the run: stop working on it.
+    #[error("the run belongs to another owner")]
+    Fenced,
+    /// Cannot store now (full disk, read-only, queue full, database gone): the caller answers 503.
+    #[error("the store cannot write now: {0}")]
+    Unavailable(String),
+    /// The database is newer than this binary, corrupt, or not ours.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// What every verb answers.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// The id of a pinned flow text.
+pub type TextId = i64;
+
+/// The name of a node's life: unique for each start of `serve`.
+pub type Owner = String;
+
+/// An effect that may have been sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inflight {
+    /// The action's name.
+    pub name: String,
+    /// The loop vector.
+    pub idx: String,
+    /// The try.
+    pub attempt: u32,
+}
+
+/// One row of `runs`, without its steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRow {
+    /// Its id.
+    pub run_id: RunId,
+    /// The flow's name.
+    pub flow: String,
+    /// The pinned text.
+    pub text_id: TextId,
+    /// Its status.
+    pub status: RunStatus,
+    /// Why it is held, failed or skipped: a code.
+    pub code: Option<String>,
+    /// Whether the lead is a test lead.
+    pub is_test: bool,
+    /// When the request was received.
+    pub received_at: Micros,
+    /// When it ended; `None` exactly while unfinished.
+    pub finished_at: Option<Micros>,
+    /// The connection of the next effect; empty: none.
+    pub lane: String,
+    /// When it may be claimed.
+    pub due_at: Micros,
+    /// Who works on it; `None` when nobody does. Always `None` once finished.
+    pub owner: Option<Owner>,
+    /// Grows with every claim and rescue: the fence.
+    pub epoch: i64,
+    /// Rescues without progress.
+    pub strikes: u32,
+    /// Effects that may have been sent.
+    pub inflight: Vec<Inflight>,
+    /// Somebody asked to cancel it.
+    pub cancel: bool,
+    /// The run of which it is a duplicate.
+    pub duplicate_of: Option<RunId>,
+    /// The run that was resubmitted to make it.
+    pub origin_run: Option<RunId>,
+    /// The run whose idempotency keys it uses.
+    pub key_run: RunId,
+    /// The answer that `respond` gave.
+    pub answer: Option<Value>,
+    /// What the request brought. Lists leave it out.
+    pub trigger: Option<TriggerData>,
+}
+
+/// One row of `steps`: an action that ended, or that waits with its inputs pinned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRow {
+    /// The loop vector.
+    pub idx: String,
+    /// The action's name.
+    pub name: String,
+    /// Its status.
+    pub status: StepStatus,
+    /// Tries that count.
+    pub attempt: u32,
+    /// When the next try is due.
+    pub due_at: Option<Micros>,
+    /// When it first started.
+    pub started_at: Option<Micros>,
+    /// When it ended.
+    pub finished_at: Option<Micros>,
+    /// `created`, `when`, …
+    pub outcome: Option<String>,
+    /// The other side may have acted twice.
+    pub possible_repeat: bool,
+    /// Inputs, outputs, error and tries.
+    pub io: StepIo,
+}
+
+/// The values of a step. The store moves values over 2 KiB to `payloads`; readers never notice.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StepIo {
+    /// Rendered inputs.
+    pub inputs: Option<Value>,
+    /// Outputs.
+    pub outputs: Option<Value>,
+    /// The failure.
+    pub error: Option<Failure>,
+    /// The tries.
+    pub tries: Vec<Try>,
+}
+
+/// A write to the embedded `records`: in the same transaction as the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordWrite {
+    /// The connection's name.
+    pub connection: String,
+    /// The entity.
+    pub entity: String,
+    /// The client-made id: a second write with the same id changes nothing.
+    pub id: String,
+    /// The fields.
+    pub fields: Value,
+    /// The run that wrote it.
+    pub run_id: RunId,
+    /// When.
+    pub created_at: Micros,
+}
+
+/// A new run with everything that its first commit holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRun {
+    /// The row; `trigger` must be there.
+    pub run: RunRow,
+    /// Steps that ended before the commit.
+    pub steps: Vec<StepRow>,
+    /// Records that they wrote.
+    pub records: Vec<RecordWrite>,
+}
+
+/// One commit of a run that somebody works on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunCommit {
+    /// The run.
+    pub run_id: RunId,
+    /// Who commits.
+    pub owner: Owner,
+    /// The epoch under which it holds the run.
+    pub epoch: i64,
+    /// The new status.
+    pub status: RunStatus,
+    /// The new code.
+    pub code: Option<String>,
+    /// Set exactly when `status` is final.
+    pub finished_at: Option<Micros>,
+    /// The new lane.
+    pub lane: String,
+    /// When it may be claimed again, if released.
+    pub due_at: Micros,
+    /// Give the run back: owner becomes null. Implied by a final status.
+    pub release: bool,
+    /// Effects that may have been sent after this commit.
+    pub inflight: Vec<Inflight>,
+    /// Set when `respond` answered; `None` leaves it as it is.
+    pub answer: Option<Value>,
+    /// Steps to insert or replace.
+    pub steps: Vec<StepRow>,
+    /// Records to write.
+    pub records: Vec<RecordWrite>,
+}
+
+/// How many runs of a lane a node can take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneWant {
+    /// The lane.
+    pub lane: String,
+    /// At most so many.
+    pub max: usize,
+}
+
+/// What waits in a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneState {
+    /// The lane.
+    pub lane: String,
+    /// Unowned, unfinished runs that are due (counted up to 10,000).
+    pub due: u64,
+    /// When the next one that is not yet due will be.
+    pub next_due_at: Option<Micros>,
+}
+
+/// A run with its steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRun {
+    /// The row, with its trigger.
+    pub run: RunRow,
+    /// Its steps, by (idx, name).
+    pub steps: Vec<StepRow>,
+}
+
+/// A pinned flow text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowText {
+    /// SHA-256 of the bundle, hexadecimal.
+    pub digest: String,
+    /// The flow's name.
+    pub flow: String,
+    /// The bundle as JSON text.
+    pub bundle: String,
+}
+
+/// A refused but authenticated request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RejectedRow {
+    /// Its id: a UUIDv7.
+    pub id: RunId,
+    /// The flow's name.
+    pub flow: String,
+    /// When.
+    pub received_at: Micros,
+    /// Why: `invalid_json`, `schema_mismatch`, …
+    pub code: String,
+    /// Details.
+    pub findings: Vec<BodyError>,
+    /// Method.
+    pub method: String,
+    /// Relative path behind the flow's name.
+    pub path: String,
+    /// Query without the signature.
+    pub query: Vec<(String, String)>,
+    /// Headers without credentials.
+    pub headers: Vec<(String, String)>,
+    /// The raw bytes. Lists leave them empty.
+    pub body: Vec<u8>,
+    /// The run that a resubmit made.
+    pub resubmitted_as: Option<RunId>,
+}
+
+/// One embedded record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordRow {
+    /// The connection's name.
+    pub connection: String,
+    /// The entity.
+    pub entity: String,
+    /// Its id.
+    pub id: String,
+    /// Its fields.
+    pub fields: Value,
+    /// The run that wrote it.
+    pub run_id: RunId,
+    /// When it was created.
+    pub created_at: Micros,
+    /// When it was last changed.
+    pub updated_at: Micros,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Of this flow.
+    pub flow: Option<String>,
+    /// With one of these statuses; empty: any.
+    pub statuses: Vec<RunStatus>,
+    /// Older than this run (the page's cursor).
+    pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a cancel found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// The request is stored; whoever works on the run will find it.
+    Requested,
+    /// The run had already ended.
+    AlreadyFinished(RunStatus),
+    /// No such run.
+    Unknown,
+}
+
+/// What is too old, by kind; runs that ended (or requests received) before the time go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PruneBefore {
+    /// Succeeded and skipped runs.
+    pub succeeded: Micros,
+    /// Failed, timed out and cancelled runs.
+    pub failed: Micros,
+    /// Rejected requests.
+    pub rejected: Micros,
+    /// Duplicates.
+    pub duplicates: Micros,
+    /// At most so many runs in one call, so that accepts are never kept waiting.
+    pub rows_max: usize,
+}
+
+/// A signing-key slot of a flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySlot {
+    /// The flow's name.
+    pub flow: String,
+    /// `primary` or `secondary`.
+    pub slot: String,
+    /// Starts at 1; a rotation adds 1.
+    pub version: u32,
+    /// When this version was made.
+    pub created_at: Micros,
+    /// When it last let a request in.
+    pub last_used_at: Option<Micros>,
+}
+
+/// Caps of the rejected inbox, per flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RejectedCaps {
+    /// Most requests kept; the oldest go first.
+    pub count_max: u64,
+    /// Most bytes of bodies kept.
+    pub bytes_max: u64,
+}
+
+impl Default for RejectedCaps {
+    fn default() -> Self {
+        Self { count_max: 10_000, bytes_max: 256 << 20 }
+    }
+}
+
+/// What a rescue found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rescued {
+    /// Runs taken back from dead owners.
+    pub runs: u64,
+    /// Of these, held as `poison` after too many rescues without progress.
+    pub held: u64,
+}
+
+/// Rescues without progress after which a run is held as `poison`.
+pub const STRIKES_MAX: u32 = 3;
+
+/// The verbs of the store.
+pub trait Store: Send + Sync + 'static {
+    // --- writes: each answers after the sync ---
+
+    /// Stores a new run with everything it did before its first effect.
+    fn accept(&self, new: NewRun) -> Fut<'_, StoreResult<()>>;
+    /// Writes one commit of a run. Answers [`StoreError::Fenced`] when owner or epoch do not match.
+    fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
+    /// Takes due, unowned, unfinished runs: owner set, epoch + 1, status running. Oldest due first in each lane.
+    fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
+    /// Registers this node's life and takes the runs of dead owners back: owner null, due now, epoch + 1,
+    /// strikes + 1; more than [`STRIKES_MAX`] strikes: held `poison`. A commit that ends a step sets strikes to 0.
+    fn rescue(&self, owner: &str, now: Micros) -> Fut<'_, StoreResult<Rescued>>;
+    /// Keeps a refused request and enforces the caps of its flow.
+    fn reject(&self, row: RejectedRow, caps: RejectedCaps) -> Fut<'_, StoreResult<()>>;
+    /// Notes that a rejected request was resubmitted.
+    fn mark_resubmitted(&self, id: RunId, run: RunId) -> Fut<'_, StoreResult<()>>;
+    /// Marks a run to be cancelled. An unowned run becomes due at once so that a worker finds it.
+    fn request_cancel(&self, run: RunId, now: Micros) -> Fut<'_, StoreResult<CancelAnswer>>;
+    /// Releases held runs whose code is `code` and, if given, whose lane is `lane`: due at once.
+    fn release_held(&self, code: &str, lane: Option<&str>, now: Micros) -> Fut<'_, StoreResult<u64>>;
+    /// Stores a flow text once; the id of the same digest ever after.
+    fn pin_text(&self, text: FlowText, now: Micros) -> Fut<'_, StoreResult<TextId>>;
+    /// Deletes what is too old; answers how many rows went.
+    fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
+    /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
+    fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
+    /// Makes `slot` of `flow` one version newer (a missing slot is version 1); answers the new version.
+    fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>>;
+    /// Notes when key slots last let a request in.
+    fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>>;
+
+    // --- reads ---
+
+    /// One run with its trigger and steps.
+    fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>>;
+    /// Runs whose id starts or ends with `part` (hexadecimal, hyphens allowed); at most `limit`, newest first.
+    fn find_runs(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RunId>>>;
+    /// Runs without triggers, newest first, each with its steps (without their values).
+    fn list_runs(&self, filter: RunFilter) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
+    /// Unfinished runs of any owner that somebody asked to cancel and that `owner` works on.
+    fn cancel_requests(&self, owner: &str) -> Fut<'_, StoreResult<Vec<RunId>>>;
+    /// What waits, by lane.
+    fn lanes(&self, now: Micros) -> Fut<'_, StoreResult<Vec<LaneState>>>;
+    /// Unfinished runs of a flow (counted up to `cap`).
+    fn unfinished(&self, flow: &str, cap: u64) -> Fut<'_, StoreResult<u64>>;
+    /// A pinned text.
+    fn text(&self, id: TextId) -> Fut<'_, StoreResult<Option<FlowText>>>;
+    /// Rejected requests without bodies, newest first.
+    fn list_rejected(&self, flow: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>>;
+    /// Rejected requests whose id starts or ends with `part`, with bodies; at most `limit`.
+    fn find_rejected(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>>;
+    /// Embedded records, newest first.
+    fn list_records(&self, entity: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>>;
+    /// Embedded records whose id starts or ends with `part`; at most `limit`.
+    fn find_records(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>>;
+    /// All key slots.
+    fn keys(&self) -> Fut<'_, StoreResult<Vec<KeySlot>>>;
+    /// The value of `key` in `meta`.
+    fn meta(&self, key: &str) -> Fut<'_, StoreResult<Option<String>>>;
+    /// Whether another process changed the database since the last call.
+    fn changed_elsewhere(&self) -> Fut<'_, StoreResult<bool>>;
+    /// Whether a write would work now.
+    fn ping(&self) -> Fut<'_, StoreResult<()>>;
+    /// Counts of runs by status, for metrics (unfinished ones exact, finished ones since the oldest kept).
+    fn counts(&self) -> Fut<'_, StoreResult<Vec<(RunStatus, u64)>>>;
+}

@@ -1,0 +1,1 @@
+//! Logs: human on a terminal, JSON otherwise. No secret, no signature, no lead data.

@@ -1,0 +1,202 @@
+//! Handlebars text into typed expressions, evaluated over a borrowed scope.
+//!
+//! Promises: what a lead carries is data and is never evaluated; evaluation never panics; a missing path of any
+//! depth is null; a value that is exactly one expression keeps its JSON type; output and work are bounded.
+
+pub mod expr;
+pub mod helpers;
+pub mod tree;
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+pub use tree::Tree;
+
+/// Where a rendered value goes: decides escaping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// Record fields, subjects, text mail, JSON: as it is.
+    Plain,
+    /// An HTML mail body: `& < > " '` escaped in every rendered value.
+    Html,
+    /// A URL or a part of one: rendered values percent-encoded, `parameters.*` literal. A lone expression is a
+    /// whole URL and is left as it is.
+    Url,
+}
+
+/// A compiled template.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// The text as written.
+    pub source: String,
+    /// Where its values go.
+    pub destination: Destination,
+    /// The compiled body.
+    pub body: expr::Body,
+}
+
+/// A path that a template reads, for the linter and the blank guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRef {
+    /// `trigger`, `actions`, `parameters`, …
+    pub root: String,
+    /// The segments behind the root, as written. Empty: the root itself.
+    pub segments: Vec<String>,
+    /// Bytes in the template's source.
+    pub range: Range<usize>,
+}
+
+impl PathRef {
+    /// Whether the value comes from outside: `trigger.body|query|path`, `item`, `loops`, or an action's outputs.
+    pub fn is_outside(&self) -> bool {
+        let first = self.segments.first().map(|segment| segment.to_ascii_lowercase());
+        match self.root.to_ascii_lowercase().as_str() {
+            "trigger" => matches!(first.as_deref(), None | Some("body" | "query" | "path")),
+            "item" | "loops" => true,
+            "actions" => self.segments.get(1).is_none_or(|part| part.eq_ignore_ascii_case("outputs")),
+            _ => false,
+        }
+    }
+}
+
+/// A fault in a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateFinding {
+    /// A code of the catalogue: `template_syntax`, `unknown_helper`, `wrong_arguments`, …
+    pub code: &'static str,
+    /// Bytes in the template's source.
+    pub range: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+/// A template that could not be rendered. The message names what failed and never repeats a lead's values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RenderError {
+    /// A code of the catalogue: `template_failed`, `not_a_boolean`, `output_too_long`, …
+    pub code: &'static str,
+    /// What failed.
+    pub message: String,
+}
+
+impl RenderError {
+    /// An error with `code` and `message`.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Bounds on one rendering.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of text that one template may produce.
+    pub output_bytes_max: usize,
+    /// Expressions that one template may evaluate.
+    pub steps_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { output_bytes_max: 1 << 20, steps_max: 1_000_000 }
+    }
+}
+
+/// What a template sees. All borrowed: nothing is copied to render.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// `trigger.body|headers|query|path|method`.
+    pub trigger: &'a Value,
+    /// `actions.NAME.status|outputs|error`.
+    pub actions: &'a Value,
+    /// `parameters.NAME`.
+    pub parameters: &'a Value,
+    /// `variables.NAME` (an empty object until variables exist).
+    pub variables: &'a Value,
+    /// `run.id|received_at|is_test`.
+    pub run: &'a Value,
+    /// `flow.name|description`.
+    pub flow: &'a Value,
+    /// `environment`: the name given by `--env`, or null.
+    pub environment: &'a Value,
+    /// `item`, inside a loop.
+    pub item: Option<&'a Value>,
+    /// `item_index`, inside a loop.
+    pub item_index: Option<&'a Value>,
+    /// `loops.NAME.item|index`.
+    pub loops: &'a Value,
+    /// What `utcNow` answers: microseconds UTC.
+    pub now: crate::clock::Micros,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The roots of [`Scope`], for the linter.
+pub const ROOTS: &[&str] =
+    &["trigger", "actions", "parameters", "variables", "item", "item_index", "loops", "run", "flow", "environment"];
+
+impl Template {
+    /// Compiles `source`. All faults that can be told apart are reported at once.
+    pub fn compile(source: &str, destination: Destination) -> Result<Self, Vec<TemplateFinding>> {
+        let _ = (source, destination);
+        unimplemented!()
+    }
+
+    /// Every path that the template may read, in order of appearance (also in branches never taken).
+    pub fn paths(&self) -> Vec<PathRef> {
+        unimplemented!()
+    }
+
+    /// Whether two renderings over the same scope may differ in anything but `now` (`utcNow`, later `guid`, `rand`).
+    pub fn is_volatile(&self) -> bool {
+        unimplemented!()
+    }
+
+    /// Whether the template is exactly one expression, so that its value keeps its JSON type.
+    pub fn is_lone_expression(&self) -> bool {
+        unimplemented!()
+    }
+
+    /// Renders over `scope`.
+    pub fn render(&self, scope: &Scope<'_>) -> Result<Value, RenderError> {
+        let _ = scope;
+        unimplemented!()
+    }
+
+    /// Renders a condition: anything but a boolean is `not_a_boolean`.
+    pub fn render_bool(&self, scope: &Scope<'_>) -> Result<bool, RenderError> {
+        match self.render(scope)? {
+            Value::Bool(value) => Ok(value),
+            other => Err(RenderError::new(
+                "not_a_boolean",
+                format!("a condition must be true or false, this one is {}", kind_of(&other)),
+            )),
+        }
+    }
+}
+
+/// Looks a path up in `scope` as a template would: ignoring case, null when missing.
+pub fn lookup<'a>(scope: &Scope<'a>, path: &PathRef) -> Option<&'a Value> {
+    let _ = (scope, path);
+    unimplemented!()
+}
+
+/// Whether `text` holds a template at all.
+pub fn is_template(text: &str) -> bool {
+    text.contains("{{")
+}
+
+/// The JSON kind of a value with its article, for messages: `a text`, `a number`, `null`.
+pub fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,4 @@
+//! Triggers: what turns a request into a run.
+
+pub mod request;
+pub mod signature;
