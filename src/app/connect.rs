@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use crate::connectors::{self, Reach};
 use crate::engine::ports::{Connections, Limits, OpenConnection};
 use crate::outbound::Transport;
-use crate::outbound::http::HttpTransport;
+use crate::outbound::http::{AllowPrivate, HttpTransport};
 use crate::settings::{Connection, Settings};
 use crate::template;
 
@@ -53,6 +53,7 @@ pub(super) fn connections(settings: &Settings) -> anyhow::Result<Connections> {
 /// What every connection starts from.
 struct Common {
     reach: Reach,
+    allow_private: Vec<String>,
 }
 
 impl Common {
@@ -60,17 +61,21 @@ impl Common {
         let mut reach = Reach::new(&settings.data);
         reach.http.response_bytes_max = settings.limits.response_bytes_max;
         reach.http.ca = read_all(&settings.outbound_ca)?;
-        reach.http.allow_private = settings.outbound_allow_private.clone();
-        Ok(Self { reach })
+        reach.http.allow_private = allow_private(&settings.outbound_allow_private, &[])?;
+        Ok(Self { reach, allow_private: settings.outbound_allow_private.clone() })
     }
 
     /// With what the connection's own settings add.
     fn of(&self, connection: &Connection) -> anyhow::Result<Reach> {
         let mut reach = self.reach.clone();
         reach.ca = read_all(&connection.ca)?;
-        reach.http.allow_private.extend(connection.allow_private.iter().cloned());
+        reach.http.allow_private = allow_private(&self.allow_private, &connection.allow_private)?;
         Ok(reach)
     }
+}
+
+fn allow_private(common: &[String], own: &[String]) -> anyhow::Result<AllowPrivate> {
+    AllowPrivate::parse(&[common, own].concat()).map_err(|message| anyhow::anyhow!("allow_private: {message}"))
 }
 
 fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
