@@ -51,9 +51,7 @@ async fn respond(shared: &Shared, peer: IpAddr, head: &Parts, request_id: RunId)
         "/healthz" => Ok(json_reply(StatusCode::OK, &json!({"status": "ok"}), request_id)),
         "/readyz" => Ok(ready(shared, request_id).await),
         "/metrics" => metrics(shared, request_id).await,
-        "/api/v1/flows" => {
-            Ok(json_reply(StatusCode::OK, &view::flows_json(&shared.deps.library.live()), request_id))
-        }
+        "/api/v1/flows" => Ok(json_reply(StatusCode::OK, &view::flows_json(&shared.deps.library.live()), request_id)),
         "/api/v1/runs" => runs(shared, head, request_id).await,
         _ => match path.strip_prefix("/api/v1/runs/") {
             Some(id) => run(shared, id, request_id).await,

@@ -77,10 +77,11 @@ async fn wait(
 
 /// What `respond` says: a JSON body, or the text itself where its content type is not JSON.
 fn responded(answer: Answer, run_id: RunId, request_id: RunId) -> Result<Reply, Refusal> {
-    let status = StatusCode::from_u16(answer.status).ok().filter(|status| !status.is_informational()).ok_or_else(|| {
-        let detail = "respond gave a status that is not an HTTP status; the run history shows it";
-        Refusal::new(StatusCode::BAD_GATEWAY, "no_response", detail).run(run_id)
-    })?;
+    let status =
+        StatusCode::from_u16(answer.status).ok().filter(|status| !status.is_informational()).ok_or_else(|| {
+            let detail = "respond gave a status that is not an HTTP status; the run history shows it";
+            Refusal::new(StatusCode::BAD_GATEWAY, "no_response", detail).run(run_id)
+        })?;
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = status;
     for (name, value) in &answer.headers {

@@ -1,7 +1,7 @@
 //! The signing key and the live versions of every flow's slots, ready for the hot path: a request reads one pointer.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
@@ -23,7 +23,6 @@ const KEY_BYTES: usize = 32;
 #[derive(Debug)]
 pub struct KeyRing {
     live: ArcSwap<Keys>,
-    configured: Option<Secret>,
     used: Mutex<HashMap<String, [Option<Micros>; SLOTS.len()]>>,
 }
 
@@ -53,13 +52,19 @@ impl KeyRing {
     /// Reads the key and the slots from `store`; makes a key on the first start. `configured` is `signing_key` of
     /// leadflow.yaml and wins over the store's.
     pub async fn load(store: &dyn Store, configured: Option<Secret>) -> StoreResult<Self> {
-        let keys = read(store, configured.as_ref()).await?;
-        Ok(Self { live: ArcSwap::from_pointee(keys), configured, used: Mutex::default() })
+        let key = match configured {
+            Some(key) => key,
+            None => Secret::new(store.meta_or_insert(SIGNING_KEY_META, &fresh_key()?).await?),
+        };
+        let keys = Keys::new(key, store.keys().await?);
+        Ok(Self { live: ArcSwap::from_pointee(keys), used: Mutex::default() })
     }
 
-    /// Reads the slots again: after a rotation, here or by another process.
+    /// Reads the slots again: after a rotation, here or by another process. The key stays for the life of the process.
     pub async fn reload(&self, store: &dyn Store) -> StoreResult<()> {
-        self.live.store(std::sync::Arc::new(read(store, self.configured.as_ref()).await?));
+        let slots = store.keys().await?;
+        let key = self.live.load().key.clone();
+        self.live.store(Arc::new(Keys::new(key, slots)));
         Ok(())
     }
 
@@ -116,14 +121,6 @@ impl KeyRing {
         }
         result
     }
-}
-
-async fn read(store: &dyn Store, configured: Option<&Secret>) -> StoreResult<Keys> {
-    let key = match configured {
-        Some(key) => key.clone(),
-        None => Secret::new(store.meta_or_insert(SIGNING_KEY_META, &fresh_key()?).await?),
-    };
-    Ok(Keys::new(key, store.keys().await?))
 }
 
 /// A new key: 32 random bytes as text.

@@ -64,7 +64,11 @@ impl Metrics {
         for (at, count) in self.answers.iter().enumerate() {
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
-                page.sample("leadflow_requests_total", &[("answer", &(at + usize::from(STATUS_MIN)).to_string())], count);
+                page.sample(
+                    "leadflow_requests_total",
+                    &[("answer", &(at + usize::from(STATUS_MIN)).to_string())],
+                    count,
+                );
             }
         }
         page.family("leadflow_rejected_requests_total", "counter", "Requests kept in the rejected inbox.");

@@ -92,7 +92,11 @@ impl Refusal {
     }
 
     pub(super) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; the log has it under the request id")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "an internal error; the log has it under the request id",
+        )
     }
 
     /// The answer.

@@ -125,9 +125,7 @@ fn flow_json(flow: &Flow) -> Value {
         Authentication::SignedUrl => "signed_url",
         Authentication::None => "none",
     };
-    let action = |action: &crate::flow::Action| {
-        json!({"name": action.name, "type": action.kind, "connection": action.connection})
-    };
+    let action = |action: &crate::flow::Action| json!({"name": action.name, "type": action.kind, "connection": action.connection});
     json!({
         "name": flow.name,
         "state": "live",
@@ -219,8 +217,7 @@ mod tests {
     fn the_list_has_the_documented_keys() {
         let listed = run_list_json(&[run(vec![step("a", "", 5), step("b", "00000001", 6)])]);
         let keys: Vec<&str> = listed[0].as_object().expect("object").keys().map(String::as_str).collect();
-        let wanted =
-            ["run_id", "flow", "status", "is_test", "received_at", "finished_at", "duplicate_of", "actions"];
+        let wanted = ["run_id", "flow", "status", "is_test", "received_at", "finished_at", "duplicate_of", "actions"];
         assert_eq!(keys, wanted);
         assert_eq!(listed[0]["actions"], json!({"a": "failed"}));
         assert_eq!(listed[0]["received_at"], "2023-11-14T22:13:20.000Z");

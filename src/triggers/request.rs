@@ -128,7 +128,8 @@ pub fn parse(flow: &Flow, data: &TriggerData, limits: &BodyLimits) -> Result<Par
             .map_err(|problem| unsupported_form(&data.headers).unwrap_or(problem))?;
         match schema {
             Some(schema) => {
-                let received = schema.receive(body, trigger.validation).map_err(|errors| mismatch(&schema.name, errors))?;
+                let received =
+                    schema.receive(body, trigger.validation).map_err(|errors| mismatch(&schema.name, errors))?;
                 (received.body, received.notes)
             }
             None => (body, Vec::new()),
@@ -158,8 +159,14 @@ pub fn safe_headers<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> V
 
 /// Whether a header carries what lets somebody in.
 fn is_credential(name: &str) -> bool {
-    const EXACT: [&str; 6] =
-        ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-functions-key", "ocp-apim-subscription-key"];
+    const EXACT: [&str; 6] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "x-functions-key",
+        "ocp-apim-subscription-key",
+    ];
     const PARTS: [&str; 7] = ["api-key", "apikey", "api_key", "token", "secret", "password", "credential"];
     let name = name.to_ascii_lowercase();
     EXACT.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))

@@ -102,7 +102,8 @@ fn a_gzip_bomb_is_413_and_the_limit_itself_is_not() {
 #[test]
 fn charsets_and_invalid_utf8_are_told_apart() {
     let typed = |value| header("content-type", value);
-    for fine in ["application/json", "application/json; charset=utf-8", "text/plain; Charset=\"UTF-8\"", "", "nonsense"] {
+    for fine in ["application/json", "application/json; charset=utf-8", "text/plain; Charset=\"UTF-8\"", "", "nonsense"]
+    {
         assert!(decode(&typed(fine), "\"é\"".as_bytes(), &LIMITS).is_ok(), "{fine}");
     }
     let latin = typed("application/json; charset=iso-8859-1");

@@ -257,7 +257,10 @@ mod tests {
     #[test]
     fn redact_hides_signatures_and_nothing_else() {
         assert_eq!(redact("/flows/a?sv=1&sig=Zk3v-_9&x=1"), "/flows/a?sv=1&sig=***&x=1");
-        assert_eq!(redact("https://h/?u=%2Fflows%3Fsv%3D1%26sig%3DZk3v%26x"), "https://h/?u=%2Fflows%3Fsv%3D1%26sig%3D***%26x");
+        assert_eq!(
+            redact("https://h/?u=%2Fflows%3Fsv%3D1%26sig%3DZk3v%26x"),
+            "https://h/?u=%2Fflows%3Fsv%3D1%26sig%3D***%26x"
+        );
         assert_eq!(redact("?SIG=abc"), "?SIG=***");
         assert_eq!(redact("?design=abc&s=1 sig"), "?design=abc&s=1 sig");
         assert_eq!(redact("sig=a sig=b"), "sig=*** sig=***");
