@@ -471,7 +471,7 @@ fn bad_network(text: &str) -> Option<String> {
     (!fits).then(|| format!("`{text}` has no valid prefix length: 0 to {most}"))
 }
 
-fn bad_url(text: &str) -> Option<String> {
+pub(super) fn bad_url(text: &str) -> Option<String> {
     match url::Url::parse(text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => Some("it must start with https:// or http://".into()),
         Ok(url) if url.host_str().is_none() => Some("it has no host".into()),

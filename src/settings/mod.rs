@@ -171,3 +171,11 @@ pub struct Retention {
     /// Duplicates.
     pub duplicates: Duration,
 }
+
+/// `text` as a `public_url`, without a slash at the end; or what is wrong with it.
+pub fn public_url(text: &str) -> Result<String, String> {
+    match check::bad_url(text) {
+        Some(fault) => Err(format!("`{text}` cannot be the public URL: {fault}")),
+        None => Ok(text.trim_end_matches('/').to_owned()),
+    }
+}
