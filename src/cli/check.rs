@@ -1,6 +1,5 @@
 //! `leadflow check`: every finding in flows and settings, with file, line, code and fix.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,15 +32,15 @@ pub(super) fn run(global: &Global, args: &args::Check) -> anyhow::Result<Exit> {
         }
     }
     match args.format {
-        Format::Json => output::answer(&format!("{}\n", render::json(&report.findings))),
+        Format::Json => output::answer(&render::json(&report.findings)),
         Format::Github => output::answer(&render::github(&report.findings)),
         Format::Text => {
             let style = output::Style::stdout();
-            let mut text = render::text(&report.findings, &report.texts, style.colour());
+            let mut text = render::text(&report.findings, &context::source(&report.texts), style.colour());
             if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
-            output::answer(&format!("{text}{}\n", summary(&report)));
+            output::answer(&format!("{text}{}\n", render::summary(&report.findings, report.files).trim_end()));
         }
     }
     Ok(if crate::diagnostic::has_errors(&report.findings) { Exit::Bad } else { Exit::Fine })
@@ -80,21 +79,4 @@ fn same_file(a: &Path, b: &Path) -> bool {
         (Ok(a), Ok(b)) => a == b,
         _ => a == b,
     }
-}
-
-/// `3 findings in 2 of 18 files: 2 errors, 1 warning      leadflow explain CODE`
-fn summary(report: &Report) -> String {
-    let of = output::count(report.files, "file");
-    if report.findings.is_empty() {
-        return format!("{of} checked: no findings");
-    }
-    let touched: BTreeSet<&str> = report.findings.iter().map(|finding| finding.place.file.as_str()).collect();
-    let kinds: Vec<String> = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")]
-        .into_iter()
-        .map(|(severity, word)| (report.findings.iter().filter(|finding| finding.severity == severity).count(), word))
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| output::count(number, word))
-        .collect();
-    let found = output::count(report.findings.len(), "finding");
-    format!("{found} in {} of {of}: {}      leadflow explain CODE", touched.len(), kinds.join(", "))
 }

@@ -66,7 +66,15 @@ fn resolved(loaded: Loaded) -> anyhow::Result<Settings> {
 
 /// Findings on standard error, with their lines.
 pub(super) fn show_findings(findings: &[Diagnostic], texts: &[(String, Arc<str>)]) {
-    output::note(render::text(findings, texts, output::Style::stderr().colour()).trim_end());
+    let text = render::text(findings, &source(texts), output::Style::stderr().colour());
+    if !text.is_empty() {
+        output::note(text.trim_end());
+    }
+}
+
+/// The text of a file, by the name that findings use.
+pub(super) fn source(texts: &[(String, Arc<str>)]) -> impl Fn(&str) -> Option<Arc<str>> + '_ {
+    |name| texts.iter().find(|(file, _)| file == name).map(|(_, text)| Arc::clone(text))
 }
 
 /// Runs `future` to its end.
@@ -85,7 +93,7 @@ pub(super) fn store_to_write(settings: &Settings) -> anyhow::Result<Arc<dyn Stor
 }
 
 fn open(settings: &Settings, mode: sqlite::Mode) -> anyhow::Result<Arc<dyn Store>> {
-    let path = settings.data.join(sqlite::FILE_NAME);
+    let path = settings.database();
     if !path.exists() {
         anyhow::bail!("no store yet in {}: start `leadflow serve` first", settings.data.display());
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Exit, output};
 use crate::actions;
 use crate::diagnostic::codes::{self, CodeDoc};
-use crate::diagnostic::{Severity, nearest};
+use crate::diagnostic::nearest;
 use crate::flow::catalogue::ActionSpec;
 use crate::template::helpers::{self, HelperSpec};
 
@@ -35,7 +35,7 @@ pub(super) fn run(word: Option<&str>) -> Exit {
 fn words() -> Vec<&'static str> {
     let codes = codes::CODES.iter().map(|doc| doc.code);
     let actions = actions::ALL.iter().map(|action| action.spec().kind);
-    codes.chain(actions).chain(helpers::all().map(|spec| spec.name)).collect()
+    codes.chain(actions).chain(helpers::names()).collect()
 }
 
 fn unknown(word: &str) -> String {
@@ -47,7 +47,7 @@ fn everything() -> String {
     let style = output::Style::stdout();
     let mut text = format!("{}\n", style.bold("codes of findings, answers and failed actions"));
     let rows: Vec<Vec<String>> =
-        codes::CODES.iter().map(|doc| vec![doc.code.into(), severity(doc.severity).into(), doc.summary.into()]).collect();
+        codes::CODES.iter().map(|doc| vec![doc.code.into(), doc.severity.as_str().into(), doc.summary.into()]).collect();
     text.push_str(&output::table(&rows, "  ", |_, cell| cell.to_owned()));
     let _ = writeln!(text, "{}", style.bold("actions"));
     let rows: Vec<Vec<String>> =
@@ -59,16 +59,8 @@ fn everything() -> String {
     text
 }
 
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    }
-}
-
 fn code(doc: &CodeDoc) -> String {
-    format!("{} ({}): {}\n\n{}\n", doc.code, severity(doc.severity), doc.summary, doc.explain.trim_end())
+    format!("{} ({}): {}\n\n{}\n", doc.code, doc.severity.as_str(), doc.summary, doc.explain.trim_end())
 }
 
 fn action(spec: &ActionSpec) -> String {
@@ -109,4 +101,27 @@ fn keys(schema: &Value) -> Vec<Vec<String>> {
             vec![key.clone(), need.to_owned(), doc]
         })
         .collect()
+}
+
+fn helper(spec: &HelperSpec) -> String {
+    let mut text = format!("{}: {}\n\n  {{{{{}}}}}\n", spec.name, spec.summary, spec.arguments.usage(spec.name));
+    if !spec.options.is_empty() {
+        let _ = writeln!(text, "\noptions: {}", spec.options.join(", "));
+    }
+    if !spec.aliases.is_empty() {
+        let _ = writeln!(text, "\nother names: {}", spec.aliases.join(", "));
+    }
+    if !spec.examples.is_empty() {
+        let _ = writeln!(text, "\nexamples");
+        let rows: Vec<Vec<String>> = spec
+            .examples
+            .iter()
+            .map(|example| {
+                let body = if example.body.is_empty() { String::new() } else { format!("with trigger.body {}", example.body) };
+                vec![example.template.to_owned(), format!("gives {}", example.result), body]
+            })
+            .collect();
+        text.push_str(&output::table(&rows, "  ", |_, cell| cell.to_owned()));
+    }
+    text
 }

@@ -18,6 +18,7 @@ mod schema;
 mod send;
 mod serve;
 mod settings;
+mod show;
 mod url;
 mod usage;
 
@@ -53,9 +54,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::refuse(&error).into(),
     };
-    let exit = run(cli).unwrap_or_else(|error| {
-        output::problem(&format!("{error:#}"));
-        Exit::Usage
+    let exit = run(cli).unwrap_or_else(|error| match error.downcast_ref::<context::Stop>() {
+        Some(context::Stop(exit)) => *exit,
+        None => {
+            output::problem(&format!("{error:#}"));
+            Exit::Usage
+        }
     });
     exit.into()
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::args::{Global, Runs, RunsList};
 use super::{Exit, context, output, rejected, show, usage};
 use crate::app;
@@ -38,7 +36,7 @@ fn list(settings: &Settings, args: &RunsList) -> anyhow::Result<Exit> {
     let filter = RunFilter { flow: args.flow.clone(), statuses, before: None, limit: args.limit };
     let runs = context::block_on(store.list_runs(filter))??;
     if args.json {
-        output::json(&Value::Array(runs.iter().map(view::run_summary).collect()));
+        output::json(&view::run_list_json(&runs));
     } else {
         output::answer(&table(&runs, SystemClock.now()));
     }

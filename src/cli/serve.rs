@@ -9,7 +9,6 @@ use super::{Exit, context, output};
 use crate::app::{self, Started};
 use crate::library::FlowSet;
 use crate::settings::Settings;
-use crate::store::sqlite;
 
 /// The schema whose leads `examples/lead.json` is one of.
 const MARKETPLACE_SCHEMA: &str = "marketplace-lead.json";
@@ -41,7 +40,7 @@ fn announcement(settings: &Settings, started: &Started) -> String {
     let flows = &started.flows;
     let (live, off) = (flows.flows.len(), flows.off.len());
     let off = if off == 0 { String::new() } else { format!(", {off} off") };
-    let database = settings.data.join(sqlite::FILE_NAME);
+    let database = settings.database();
     let file = match &settings.file {
         Some(file) => format!("settings {}", file.display()),
         None => "no leadflow.yaml: defaults".to_owned(),
@@ -100,10 +99,10 @@ fn notes(settings: &Settings, started: &Started) -> Vec<String> {
         settings.connections.iter().map(|(name, connection)| format!("{name}={}", connection.kind)).collect();
     let mut parts = Vec::new();
     if has("outbox") {
-        parts.push(format!("mail is written to {}/, NOT SENT", settings.data.join("outbox").display()));
+        parts.push(format!("mail is written to {}/, NOT SENT", settings.outbox().display()));
     }
     if has("records") {
-        parts.push(format!("records stay in {}", settings.data.join(sqlite::FILE_NAME).display()));
+        parts.push(format!("records stay in {}", settings.database().display()));
     }
     let mut notes = Vec::new();
     if !parts.is_empty() {

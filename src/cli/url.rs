@@ -4,7 +4,7 @@ use super::args::{self, Global};
 use super::{Exit, context, output};
 use crate::clock::{self, Clock, SystemClock};
 use crate::flow::{Authentication, Flow};
-use crate::server::keys::KeyRing;
+use crate::server::KeyRing;
 use crate::settings::Settings;
 
 pub(super) fn run(global: &Global, args: &args::Url) -> anyhow::Result<Exit> {

@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -86,7 +87,18 @@ impl Settings {
             defaults: self.defaults.clone(),
             actions_per_flow_max: self.limits.actions_per_flow,
             nesting_max: self.limits.nesting,
+            catalogue: Arc::new(crate::actions::catalogue()),
         }
+    }
+
+    /// The database of the embedded store.
+    pub fn database(&self) -> PathBuf {
+        self.data.join("leadflow.db")
+    }
+
+    /// The folder of mails that are not sent.
+    pub fn outbox(&self) -> PathBuf {
+        self.data.join("outbox")
     }
 
     /// What printed URLs start with, without a slash at the end.
