@@ -249,6 +249,9 @@ pub(super) enum Runs {
         /// Start at this action; what succeeded before it is not repeated
         #[arg(long, value_name = "ACTION")]
         from: Option<String>,
+        /// Which text of the flow it runs on
+        #[arg(long, value_enum, default_value_t = FlowText::Current)]
+        text: FlowText,
     },
     /// Cancel a run that has not ended
     Cancel {
@@ -377,6 +380,14 @@ pub(super) struct Url {
     /// What the URL starts with, in place of public_url
     #[arg(long, value_name = "URL")]
     pub base: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FlowText {
+    /// As it is on disk now
+    Current,
+    /// As it was when the run started
+    Original,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -27,7 +27,7 @@ pub(super) fn run(global: &Global, args: &args::DryRun) -> anyhow::Result<Exit> 
     let mocks = mocks(args, &flow)?;
     let lead = context::read_lead(&args.lead)?;
     let flow = std::sync::Arc::new(flow);
-    let (dry, effects) = context::block_on(app::dry_run(&settings, std::sync::Arc::clone(&flow), lead, mocks))?;
+    let (dry, effects) = context::block_on(app::dry_run(&settings, std::sync::Arc::clone(&flow), lead, mocks))??;
     if args.json {
         output::json(&as_json(&flow, &dry, &effects));
     } else {

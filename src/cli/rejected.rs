@@ -45,7 +45,7 @@ fn resubmit(settings: &Settings, id: &str) -> anyhow::Result<Exit> {
     let (old, new) = context::block_on(async {
         let row = find(store.as_ref(), id).await?;
         let old = row.id;
-        anyhow::Ok((old, app::resubmit_rejected(store.clone(), settings, row).await?))
+        anyhow::Ok((old, app::resubmit_rejected(store.as_ref(), settings, row).await?))
     })??;
     match new {
         Ok(run) => {

@@ -1,15 +1,13 @@
 //! `leadflow runs`: what became of each lead; again, or not.
 
-use std::sync::Arc;
-
-use super::args::{Global, Runs, RunsList};
+use super::args::{FlowText, Global, Runs, RunsList};
 use super::{Exit, context, output, rejected, show, usage};
 use crate::app;
 use crate::clock::{self, Clock, SystemClock};
 use crate::run::RunStatus;
 use crate::server::view;
 use crate::settings::Settings;
-use crate::store::{CancelAnswer, RunFilter, Store, StoredRun};
+use crate::store::{CancelAnswer, RunFilter, StoredRun};
 
 pub(super) fn run(global: &Global, command: Runs) -> anyhow::Result<Exit> {
     if let Runs::Export(_) = command {
@@ -23,7 +21,7 @@ pub(super) fn run(global: &Global, command: Runs) -> anyhow::Result<Exit> {
             let run = context::block_on(context::find_run(store.as_ref(), &id))??;
             context::block_on(show::run(&settings, store.as_ref(), run, json))?
         }
-        Runs::Resubmit { id, from } => resubmit(&settings, &id, from.as_deref()),
+        Runs::Resubmit { id, from, text } => resubmit(&settings, &id, from.as_deref(), text),
         Runs::Cancel { id } => cancel(&settings, &id),
         Runs::Rejected { command } => rejected::run(&settings, command),
         Runs::Export(_) => Ok(usage::later("runs export")),
@@ -74,11 +72,15 @@ fn table(runs: &[StoredRun], now: clock::Micros) -> String {
     output::table(&rows, "", |column, cell| if column == 2 { style.status(cell) } else { cell.to_owned() })
 }
 
-fn resubmit(settings: &Settings, id: &str, from: Option<&str>) -> anyhow::Result<Exit> {
-    let store: Arc<dyn Store> = context::store_to_write(settings)?;
+fn resubmit(settings: &Settings, id: &str, from: Option<&str>, text: FlowText) -> anyhow::Result<Exit> {
+    let store = context::store_to_write(settings)?;
+    let origin = match text {
+        FlowText::Current => app::Origin::Current,
+        FlowText::Original => app::Origin::Original,
+    };
     let (old, new) = context::block_on(async {
         let old = context::find_run(store.as_ref(), id).await?;
-        anyhow::Ok((old, app::resubmit(store.as_ref(), old, from).await?))
+        anyhow::Ok((old, app::resubmit(store.as_ref(), settings, old, from, origin).await?))
     })??;
     let what = from.map_or_else(|| "from the start".to_owned(), |action| format!("from {action}"));
     output::answer(&format!(

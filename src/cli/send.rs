@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::args::{self, Global};
-use super::{Exit, context, output, show, url};
+use super::{Exit, context, output, show};
+use crate::app;
 use crate::clock::{self, Clock, SystemClock};
 use crate::flow::{Authentication, Flow};
 use crate::ids::RunId;
@@ -57,16 +58,17 @@ async fn target(settings: &Settings, store: &dyn Store, flow: &Flow) -> anyhow::
     if let Some(path) = &flow.trigger.path {
         anyhow::bail!("flow `{}` has the path `{}`, which `send` cannot fill in: use curl and `leadflow url`", flow.name, path.source);
     }
-    let holder = DataLock::read(&settings.data)
-        .ok_or_else(|| anyhow::anyhow!("no server runs on {}: start `leadflow serve` first", settings.data.display()))?;
+    let holder = DataLock::read(&settings.data).and_then(|holder| holder.get("public")?.as_str()?.parse().ok());
+    let Some(address) = holder else {
+        anyhow::bail!("no server runs on {}: start `leadflow serve` first", settings.data.display());
+    };
     let query = match flow.trigger.authentication {
-        Authentication::None => None,
+        Authentication::None => String::new(),
         Authentication::SignedUrl => {
-            let keys = KeyRing::load(store, settings.signing_key.clone()).await?;
-            Some(keys.url_query(&flow.name, "primary", None))
+            KeyRing::load(store, settings.signing_key.clone()).await?.url_query(&flow.name, "primary", None)
         }
     };
-    Ok(url::assemble(&format!("http://{}", reachable(holder.public)), &flow.name, flow, query.as_deref()))
+    Ok(app::flow_url(&format!("http://{}", reachable(address)), flow, &flow.name, &query))
 }
 
 /// A server that listens on every address is reached on loopback.

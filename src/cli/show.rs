@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{Exit, output};
+use crate::actions;
 use crate::clock::{self, Clock, Micros, SystemClock};
 use crate::diagnostic::codes;
-use crate::flow::{Bundle, Environment};
+use crate::engine;
 use crate::ids::RunId;
 use crate::library::load;
 use crate::run::{RunStatus, StepStatus};
@@ -63,11 +64,8 @@ pub(super) fn exit(status: RunStatus) -> Exit {
 
 async fn pinned(store: &dyn Store, text_id: i64) -> anyhow::Result<Option<Pinned>> {
     let Some(text) = store.text(text_id).await? else { return Ok(None) };
-    let Ok(bundle) = serde_json::from_str::<Bundle>(&text.bundle) else { return Ok(None) };
-    let catalogue = crate::actions::catalogue();
-    let environment =
-        Environment { catalogue: &catalogue, connections: None, actions_per_flow_max: usize::MAX, nesting_max: usize::MAX };
-    let flow = crate::flow::compile(bundle, &environment).flow;
+    // A text that this version cannot read still has a run to show: its actions stand in the order of time then.
+    let flow = engine::compile_pinned(&text.bundle, &actions::catalogue()).ok();
     let actions = flow.map(|flow| flow.actions.into_iter().map(|action| (action.name, action.kind)).collect());
     Ok(Some(Pinned { digest: text.digest, actions: actions.unwrap_or_default() }))
 }
@@ -80,7 +78,7 @@ fn text(stored: &StoredRun, pinned: Option<&Pinned>, live: Option<&str>, now: Mi
         let _ = writeln!(text, "{line}");
     }
     let steps = in_order(&stored.steps, pinned);
-    text.push_str(&actions(&steps, pinned, now));
+    text.push_str(&action_lines(&steps, pinned, now));
     text.push_str(&advice(run, &steps));
     text
 }
@@ -147,7 +145,7 @@ fn in_order<'a>(steps: &'a [StepRow], pinned: Option<&Pinned>) -> Vec<&'a StepRo
     ordered
 }
 
-fn actions(steps: &[&StepRow], pinned: Option<&Pinned>, now: Micros) -> String {
+fn action_lines(steps: &[&StepRow], pinned: Option<&Pinned>, now: Micros) -> String {
     let style = output::Style::stdout();
     let width = steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();

@@ -2,6 +2,7 @@
 
 use super::args::{self, Global};
 use super::{Exit, context, output};
+use crate::app;
 use crate::clock::{self, Clock, SystemClock};
 use crate::flow::{Authentication, Flow};
 use crate::server::KeyRing;
@@ -20,8 +21,8 @@ pub(super) fn run(global: &Global, args: &args::Url) -> anyhow::Result<Exit> {
     let keys = if targets.iter().all(|(_, flow)| unsigned(flow)) { None } else { Some(keys(&settings, args, &targets)?) };
     let mut text = String::new();
     for (name, flow) in &targets {
-        let query = keys.as_ref().filter(|_| !unsigned(flow)).map(|keys| keys.url_query(name, slot, expires_at));
-        let url = assemble(&base, name, flow, query.as_deref());
+        let query = keys.as_ref().map(|keys| keys.url_query(name, slot, expires_at)).unwrap_or_default();
+        let url = app::flow_url(&base, flow, name, &query);
         text.push_str(&if args.all { format!("{name}  {url}\n") } else { format!("{url}\n") });
     }
     output::answer(&text);
@@ -57,18 +58,4 @@ fn keys(settings: &Settings, args: &args::Url, targets: &[(String, Flow)]) -> an
         }
         anyhow::Ok(KeyRing::load(store.as_ref(), settings.signing_key.clone()).await?)
     })?
-}
-
-/// `BASE/flows/NAME[/PATH][?QUERY]`
-pub(super) fn assemble(base: &str, name: &str, flow: &Flow, query: Option<&str>) -> String {
-    let mut url = format!("{}/flows/{name}", base.trim_end_matches('/'));
-    if let Some(path) = &flow.trigger.path {
-        url.push('/');
-        url.push_str(&path.source);
-    }
-    if let Some(query) = query {
-        url.push('?');
-        url.push_str(query);
-    }
-    url
 }
