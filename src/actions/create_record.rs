@@ -1,14 +1,117 @@
-//! The `create_record` action.
+//! The `create_record` action: makes a record in a CRM, once, and never an empty one.
+
+use serde_json::{Map, Value};
+
+use super::{Action, Next, StartContext};
+use crate::connectors::{self, OnDuplicate, Operation, declared};
+use crate::flow::catalogue::{ActionSpec, Serves};
+use crate::run::Failure;
+use crate::template::kind_of;
 
 /// The `create_record` action.
 #[derive(Debug, Clone, Copy)]
 pub struct CreateRecord;
 
-impl super::Action for CreateRecord {
-    fn spec(&self) -> crate::flow::catalogue::ActionSpec {
-        unimplemented!()
+/// What `create_record` is told.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// The connection that keeps the records: a name under `connections:` in leadflow.yaml.
+    #[expect(dead_code, reason = "declared here, resolved by the compiler")]
+    #[schemars(extend("x-fixed" = true))]
+    connection: Option<String>,
+    /// The entity (a CRM table): `leads`.
+    #[schemars(extend("x-fixed" = true, "minLength" = 1))]
+    entity: String,
+    /// Field names with values. A value that is one expression keeps its JSON type; a field that renders to null is
+    /// left out, blank text is sent.
+    #[schemars(extend("x-template" = "plain", "type" = "object"))]
+    fields: Value,
+    /// What a duplicate means, where the system recognises one: `ok` (default) succeeds with the existing id,
+    /// `update` changes the existing record, `fail` fails the action.
+    #[serde(default)]
+    on_duplicate: Option<OnDuplicate>,
+}
+
+impl Action for CreateRecord {
+    fn spec(&self) -> ActionSpec {
+        ActionSpec {
+            kind: "create_record",
+            summary: "makes a record in a CRM",
+            keys: declared::<Keys>(),
+            outputs: &[
+                ("id", "the record's id"),
+                ("url", "where people see it, or null"),
+                ("outcome", "`created`, or `duplicate` when it was there already"),
+                ("record", "its fields as they were sent, or as the system gave them back"),
+                ("raw", "the system's answer, or null"),
+            ],
+            example: "name: create_lead\ntype: create_record\nconnection: crm\nentity: leads\nfields:\n  subject: \"{{trigger.body.OfferTitle}}\"\n  emailaddress1: \"{{trigger.body.UserDetails.Email}}\"\n  leadsourcecode: 8\n",
+            serves: Some(Serves::Records),
+            connection_required: true,
+            blank_guard: Some("fields"),
+            leaves_the_machine: true,
+            responds: false,
+            check: None,
+        }
     }
-    fn start(&self, _: &serde_json::Value, _: &super::StartContext) -> Result<super::Next, crate::run::Failure> {
-        unimplemented!()
+
+    fn start(&self, inputs: &Value, cx: &StartContext) -> Result<Next, Failure> {
+        let keys: Keys = super::input::read(inputs)?;
+        if cx.guard_blank {
+            return Err(Failure::terminal(
+                "blank_record",
+                "every value that came with the lead is empty; constants and defaults do not make a lead",
+            ));
+        }
+        let fields = match keys.fields {
+            Value::Object(fields) => without_nulls(fields),
+            other => {
+                let message = format!("`fields`: wants field names with values, got {}", kind_of(&other));
+                return Err(Failure::terminal("wrong_type", message));
+            }
+        };
+        Ok(Next::Effect(Box::new(Operation::CreateRecord(connectors::CreateRecord {
+            entity: keys.entity,
+            fields: Value::Object(fields),
+            on_duplicate: keys.on_duplicate.unwrap_or_default(),
+        }))))
+    }
+}
+
+/// Fields that rendered to null are left out: the system's own defaults apply to them.
+fn without_nulls(fields: Map<String, Value>) -> Map<String, Value> {
+    fields.into_iter().filter(|(_, value)| !value.is_null()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn null_is_left_out_and_blank_is_sent() {
+        let inputs = json!({"entity": "leads", "fields": {"a": null, "b": "", "c": 8, "d": {"e": null}}});
+        let next = CreateRecord.start(&inputs, &StartContext::for_tests()).expect("starts");
+        let Next::Effect(operation) = next else { panic!("an effect") };
+        let Operation::CreateRecord(create) = *operation else { panic!("a record") };
+        assert_eq!(create.fields, json!({"b": "", "c": 8, "d": {"e": null}}));
+        assert_eq!((create.entity.as_str(), create.on_duplicate), ("leads", OnDuplicate::Ok));
+    }
+
+    #[test]
+    fn an_empty_lead_makes_no_record() {
+        let cx = StartContext { guard_blank: true, ..StartContext::for_tests() };
+        let failure = CreateRecord.start(&json!({"entity": "leads", "fields": {"x": 8}}), &cx).expect_err("blank");
+        assert_eq!(failure.code, "blank_record");
+        assert_eq!(failure.class, crate::run::Class::Terminal);
+    }
+
+    #[test]
+    fn fields_must_be_an_object() {
+        let inputs = json!({"entity": "leads", "fields": "x"});
+        let failure = CreateRecord.start(&inputs, &StartContext::for_tests()).expect_err("a text");
+        assert_eq!(failure.code, "wrong_type");
     }
 }

@@ -7,6 +7,7 @@ pub mod compose;
 pub mod create_record;
 pub mod delay;
 pub mod http;
+mod input;
 pub mod respond;
 pub mod send_email;
 
@@ -16,6 +17,7 @@ use crate::clock::Micros;
 use crate::connectors::Operation;
 use crate::flow::catalogue::{ActionSpec, Catalogue};
 use crate::run::Failure;
+use crate::template::Tree;
 
 /// Every leaf action, in the order of the reference.
 pub const ALL: &[&dyn Action] = &[
@@ -30,6 +32,12 @@ pub const ALL: &[&dyn Action] = &[
 /// The action type `kind`.
 pub fn find(kind: &str) -> Option<&'static dyn Action> {
     ALL.iter().copied().find(|action| action.spec().kind == kind)
+}
+
+/// Starts an action: first [`Action::check_shape`], then [`Action::start`]. What the engine calls.
+pub fn start(action: &dyn Action, written: &Tree, inputs: &Value, cx: &StartContext) -> Result<Next, Failure> {
+    action.check_shape(written, inputs)?;
+    action.start(inputs, cx)
 }
 
 /// The catalogue of all actions and connectors, for the compiler.
@@ -49,6 +57,14 @@ pub struct StartContext {
     pub url_from_value: bool,
     /// Whether every value from outside that the guarded key uses is null or blank (and there is at least one).
     pub guard_blank: bool,
+}
+
+#[cfg(test)]
+impl StartContext {
+    /// At the epoch, with nothing special.
+    pub(crate) fn for_tests() -> Self {
+        Self { now: 0, url_from_value: false, guard_blank: false }
+    }
 }
 
 /// What an action wants done.
@@ -79,6 +95,70 @@ pub struct Answer {
 pub trait Action: Send + Sync {
     /// Its declaration.
     fn spec(&self) -> ActionSpec;
+    /// Refuses rendered inputs whose shape a value changed against what the flow's author wrote, where that matters:
+    /// one template of a mail's recipients must not become a list of them.
+    fn check_shape(&self, written: &Tree, inputs: &Value) -> Result<(), Failure> {
+        let _ = (written, inputs);
+        Ok(())
+    }
     /// From rendered inputs (the action's own keys without `connection`) to what is to be done.
     fn start(&self, inputs: &Value, cx: &StartContext) -> Result<Next, Failure>;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Keys that every action has; the compiler merges them in.
+    const COMMON: &[&str] = &["name", "type"];
+
+    #[test]
+    fn every_action_is_declared_whole() {
+        for action in ALL {
+            let spec = action.spec();
+            let keys = spec.keys.as_value();
+            assert_eq!(keys["additionalProperties"], false, "{}: closed", spec.kind);
+            let properties = keys["properties"].as_object().expect("properties");
+            for (name, key) in properties {
+                assert!(key["description"].is_string(), "{}.{name}: documented", spec.kind);
+                assert!(!key.to_string().contains("\"null\""), "{}.{name}: a key that is there has a value", spec.kind);
+                assert!(!key.to_string().contains("$ref"), "{}.{name}: inlined", spec.kind);
+            }
+            assert_eq!(properties.contains_key("connection"), spec.serves.is_some(), "{}", spec.kind);
+            let example = spec.example.lines().filter(|line| !line.starts_with(' '));
+            for key in example.filter_map(|line| line.split(':').next()) {
+                assert!(COMMON.contains(&key) || properties.contains_key(key), "{}: `{key}` in its example", spec.kind);
+            }
+            assert_eq!(find(spec.kind).map(|found| found.spec().kind), Some(spec.kind));
+        }
+    }
+
+    #[test]
+    fn marks_are_where_the_compiler_looks_for_them() {
+        let catalogue = catalogue();
+        let mark = |action: &str, pointer: &str| {
+            let keys = &catalogue.action(action).expect("an action").keys;
+            keys.as_value().pointer(&format!("/properties/{pointer}")).cloned().unwrap_or(Value::Null)
+        };
+        assert_eq!(mark("create_record", "entity/x-fixed"), true);
+        assert_eq!(mark("create_record", "fields/x-template"), "plain");
+        assert_eq!(mark("create_record", "fields/type"), "object");
+        assert_eq!(mark("send_email", "html/x-template"), "html");
+        assert_eq!(mark("send_email", "attachments/items/properties/content/x-template"), "plain");
+        assert_eq!(mark("http", "url/x-template"), "url");
+        assert_eq!(mark("http", "connection/type"), "string");
+        assert!(mark("respond", "async/x-not-yet").is_string());
+        assert_eq!(mark("respond", "status/anyOf/0/type"), "integer");
+        for (action, required) in [
+            ("create_record", vec!["entity", "fields"]),
+            ("send_email", vec!["to", "subject"]),
+            ("http", vec!["method", "url"]),
+            ("compose", vec!["inputs"]),
+        ] {
+            let keys = &catalogue.action(action).expect("an action").keys;
+            assert_eq!(keys.as_value()["required"], serde_json::json!(required), "{action}");
+        }
+    }
 }

@@ -1,35 +1,192 @@
-//! Any HTTP API: base URL, headers and credentials for the http action.
+//! Any HTTP API: base URL, headers and credentials for the `http` action.
 
-/// Any HTTP API: base URL, headers and credentials for the http action.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{Connector, OpContext, Operation, Outcome, Progress, Reach, declared, not_served, unexpected};
+use crate::flow::catalogue::{ConnectorSpec, Repeat, Serves};
+use crate::outbound::http::{Credentials, HttpTransport, Origin};
+use crate::outbound::{Effect, HttpReply, HttpRequest, Reply, Transport};
+use crate::run::Failure;
+
+/// The header by which a receiver recognises a repeat.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// Any HTTP API.
 #[derive(Debug, Clone, Copy)]
 pub struct Http;
 
-impl super::Connector for Http {
-    fn spec(&self) -> crate::flow::catalogue::ConnectorSpec {
-        unimplemented!()
+/// A connection of type `http`.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// What relative URLs are appended to: `https://api.example.com/v1`. Headers, query and credentials of this
+    /// connection go to its origin only.
+    base_url: Option<String>,
+    /// Headers of every request.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Query parameters of every request.
+    #[serde(default)]
+    query: BTreeMap<String, String>,
+    /// Credentials.
+    #[serde(default)]
+    auth: Credentials,
+}
+
+impl Connector for Http {
+    fn spec(&self) -> ConnectorSpec {
+        ConnectorSpec {
+            kind: "http",
+            summary: "any HTTP API",
+            settings: declared::<Settings>(),
+            serves: Serves::Http,
+            // The Idempotency-Key header goes with every request, but nobody knows whether the other side looks at it.
+            repeat: Repeat::Unsafe,
+        }
     }
-    fn start(
-        &self,
-        _: &super::Operation,
-        _: &super::OpContext<'_>,
-    ) -> Result<crate::outbound::Effect, crate::run::Failure> {
-        unimplemented!()
+
+    fn connect(&self, settings: &Value, reach: &Reach) -> Result<Transport, String> {
+        let settings: Settings = super::read(settings)?;
+        let origin = Origin {
+            base_url: settings.base_url,
+            headers: settings.headers.into_iter().collect(),
+            query: settings.query.into_iter().collect(),
+            auth: settings.auth,
+        };
+        let client = reach.http.clone().with_ca(&reach.ca);
+        Ok(Transport::Http(Arc::new(HttpTransport::connection(&client, origin)?)))
     }
-    fn on_reply(
-        &self,
-        _: &super::Operation,
-        _: &super::OpContext<'_>,
-        _: u32,
-        _: crate::outbound::Reply,
-    ) -> super::Progress {
-        unimplemented!()
+
+    fn start(&self, operation: &Operation, cx: &OpContext<'_>) -> Result<Effect, Failure> {
+        let Operation::Http(call) = operation else { return Err(not_served(cx.connection)) };
+        let mut headers = call.headers.clone();
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY)) {
+            headers.push((IDEMPOTENCY_KEY.into(), cx.key.hex()));
+        }
+        Ok(Effect::Http(HttpRequest {
+            method: call.method.clone(),
+            url: call.url.clone(),
+            query: call.query.clone(),
+            headers,
+            body: call.body.clone(),
+            url_from_value: call.url_from_value,
+        }))
     }
-    fn simulate(
-        &self,
-        _: &super::Operation,
-        _: &super::OpContext<'_>,
-        _: &crate::outbound::Effect,
-    ) -> crate::outbound::Reply {
-        unimplemented!()
+
+    fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, _: u32, reply: Reply) -> Progress {
+        match (operation, reply) {
+            (Operation::Http(call), Reply::Http(reply)) => {
+                Progress::Done(judge(&call.method, reply, cx.possible_repeat))
+            }
+            (_, Reply::Failed(failure)) => Progress::Done(Err(failure)),
+            _ => unexpected(),
+        }
+    }
+
+    fn simulate(&self, _: &Operation, _: &OpContext<'_>, _: &Effect) -> Reply {
+        Reply::Http(HttpReply { status: 200, headers: Vec::new(), body: Value::Null, retry_after: None })
+    }
+}
+
+/// 2xx is success. 408, 429 and 5xx may work later: the other side said that it did not do it. The rest never will.
+fn judge(method: &str, reply: HttpReply, possible_repeat: bool) -> Result<Outcome, Failure> {
+    let status = reply.status;
+    let code = format!("http_{status}");
+    match status {
+        200..=299 => Ok(Outcome { outputs: outputs(reply), outcome: None, possible_repeat }),
+        408 | 429 | 500..=599 => {
+            let mut failure = Failure::retryable(code, format!("{method} was answered with {}", named(status)));
+            failure.retry_after = reply.retry_after;
+            Err(failure)
+        }
+        300..=399 => Err(Failure::terminal(
+            code,
+            format!("{method} was answered with {}; redirects are not followed: write the final URL", named(status)),
+        )),
+        401 | 403 => Err(Failure::terminal(
+            code,
+            format!("{method} was answered with {}: check `auth` of the connection", named(status)),
+        )),
+        _ => Err(Failure::terminal(code, format!("{method} was answered with {}", named(status)))),
+    }
+}
+
+fn named(status: u16) -> String {
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
+}
+
+/// Cookies stay out: they are credentials of a session that nobody continues.
+fn outputs(reply: HttpReply) -> Value {
+    let mut headers = Map::new();
+    for (name, value) in reply.headers.into_iter().filter(|(name, _)| name != "set-cookie") {
+        match headers.get_mut(&name) {
+            Some(Value::String(first)) => {
+                first.push_str(", ");
+                first.push_str(&value);
+            }
+            _ => {
+                headers.insert(name, Value::String(value));
+            }
+        }
+    }
+    json!({ "status_code": reply.status, "headers": headers, "body": reply.body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connectors::{HttpCall, context_for_tests};
+    use crate::run::Class;
+
+    fn call(headers: &[(&str, &str)]) -> Operation {
+        Operation::Http(HttpCall {
+            method: "POST".into(),
+            url: "https://a.example/".into(),
+            query: Vec::new(),
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            body: None,
+            url_from_value: false,
+        })
+    }
+
+    fn answered(status: u16) -> Result<Outcome, Failure> {
+        let headers = [("set-cookie", "a"), ("x", "1"), ("x", "2")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let reply = Reply::Http(HttpReply { status, headers, body: json!({"ok": true}), retry_after: Some(7) });
+        match Http.on_reply(&call(&[]), &context_for_tests("erp"), 0, reply) {
+            Progress::Done(result) => result,
+            Progress::Send(effect) => panic!("{effect:?}"),
+        }
+    }
+
+    #[test]
+    fn the_idempotency_key_goes_along_unless_the_flow_sets_its_own() {
+        let cx = context_for_tests("erp");
+        let headers = |call: &Operation| match Http.start(call, &cx).expect("starts") {
+            Effect::Http(request) => request.headers,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(headers(&call(&[])), [(IDEMPOTENCY_KEY.to_owned(), cx.key.hex())]);
+        let own = call(&[("idempotency-key", "mine")]);
+        assert_eq!(headers(&own), [("idempotency-key".to_owned(), "mine".to_owned())]);
+    }
+
+    #[test]
+    fn statuses_are_judged() {
+        let outcome = answered(201).expect("success");
+        assert_eq!(outcome.outputs, json!({"status_code": 201, "headers": {"x": "1, 2"}, "body": {"ok": true}}));
+        for status in [408, 429, 500, 503, 599] {
+            let failure = answered(status).expect_err("a failure");
+            assert_eq!((failure.code, failure.class), (format!("http_{status}"), Class::Retryable));
+            assert_eq!(failure.retry_after, Some(7));
+        }
+        for status in [302, 304, 400, 401, 404, 409, 422] {
+            let failure = answered(status).expect_err("a failure");
+            assert_eq!((failure.code, failure.class), (format!("http_{status}"), Class::Terminal));
+        }
     }
 }

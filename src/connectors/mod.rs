@@ -7,12 +7,19 @@ pub mod outbox;
 pub mod records;
 pub mod smtp;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::clock::Micros;
 use crate::flow::catalogue::ConnectorSpec;
 use crate::ids::{IdempotencyKey, RunId};
-use crate::outbound::{Attachment, Effect, HttpBody, Reply};
+use crate::outbound::http::HttpClientSettings;
+use crate::outbound::outbox::Outbox as OutboxFolder;
+use crate::outbound::{Attachment, Effect, HttpBody, Reply, Transport};
 use crate::run::Failure;
 
 /// Every connector type, in the order of the reference.
@@ -21,6 +28,93 @@ pub const ALL: &[&dyn Connector] = &[&records::Records, &outbox::Outbox, &smtp::
 /// The connector type `kind`.
 pub fn find(kind: &str) -> Option<&'static dyn Connector> {
     ALL.iter().copied().find(|connector| connector.spec().kind == kind)
+}
+
+/// The schema of the keys that `T` declares: closed as `T` is, without references, and without null, because a key
+/// that is there has a value.
+pub fn declared<T: JsonSchema>() -> Schema {
+    let settings = schemars::generate::SchemaSettings::draft07().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("title");
+        object.values_mut().for_each(without_null);
+    }
+    schema
+}
+
+/// `Option` adds null to a type, to an enum and to a choice, and a default of null: all of them go.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Object(object) => {
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [kind] = types.as_slice() {
+                    let kind = kind.clone();
+                    object.insert("type".into(), kind);
+                }
+            }
+            if let Some(Value::Array(values)) = object.get_mut("enum") {
+                values.retain(|value| !value.is_null());
+            }
+            object.retain(|key, value| key != "default" || !value.is_null());
+            object.values_mut().for_each(without_null);
+            let null = |choice: &Value| choice.get("type").is_some_and(|kind| kind == "null");
+            if let Some(Value::Array(choices)) = object.get_mut("anyOf")
+                && choices.iter().any(null)
+            {
+                choices.retain(|choice| !null(choice));
+                if let [Value::Object(only)] = choices.as_slice() {
+                    let only = only.clone();
+                    object.remove("anyOf");
+                    only.into_iter().for_each(|(key, value)| {
+                        object.entry(key).or_insert(value);
+                    });
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a connection needs besides its own settings to reach the other side.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// Timeouts, limits, certificate authorities and private addresses, as leadflow.yaml gives them.
+    pub http: HttpClientSettings,
+    /// Further certificate authorities of this connection: PEM texts.
+    pub ca: Vec<Vec<u8>>,
+    /// The one outbox of the process.
+    pub outbox: Arc<OutboxFolder>,
+}
+
+impl Reach {
+    /// The outbox below the data folder, the default client, no further authorities.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self { http: HttpClientSettings::default(), ca: Vec::new(), outbox: Arc::new(OutboxFolder::open(data)) }
+    }
+}
+
+/// Reads a connection's settings. The error names the key and never repeats a value: it may be a secret.
+fn read<T: DeserializeOwned>(settings: &Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(settings).map_err(|error| {
+        let path = error.path().to_string();
+        if path == "." { "a key is missing or unknown".to_owned() } else { format!("`{path}` cannot be read") }
+    })
+}
+
+/// A reply of another kind than the effect: a fault of ours, told as such.
+fn unexpected() -> Progress {
+    Progress::Done(Err(Failure::terminal("internal", "the reply does not belong to the effect")))
+}
+
+/// An operation of another kind than the connection serves: the compiler refuses it, a changed leadflow.yaml may not.
+fn not_served(connection: &str) -> Failure {
+    let message = format!("connection `{connection}` cannot do this; its type was changed in leadflow.yaml");
+    Failure::terminal("wrong_connection", message)
 }
 
 /// What an action asks of a connection.
@@ -139,10 +233,57 @@ pub struct Outcome {
 pub trait Connector: Send + Sync {
     /// Its declaration.
     fn spec(&self) -> ConnectorSpec;
+    /// The way to the other side that `settings` (secrets resolved) describe. Opens nothing yet.
+    /// The error says what is wrong with the settings, without their values.
+    fn connect(&self, settings: &Value, reach: &Reach) -> Result<Transport, String>;
     /// The first effect of `operation`.
     fn start(&self, operation: &Operation, cx: &OpContext<'_>) -> Result<Effect, Failure>;
     /// What follows from `reply` to the `n`-th effect (from 0).
     fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, n: u32, reply: Reply) -> Progress;
     /// What a dry run takes for the answer to `effect`.
     fn simulate(&self, operation: &Operation, cx: &OpContext<'_>, effect: &Effect) -> Reply;
+}
+
+/// A context with a fixed run, for the connectors' own tests.
+#[cfg(test)]
+pub(crate) fn context_for_tests(connection: &str) -> OpContext<'_> {
+    let run_id = RunId::from_bytes([7; 16]);
+    let key = IdempotencyKey::new(run_id, "action", "", 0);
+    OpContext { connection, run_id, key, received_at: 1_700_000_000_000_000, possible_repeat: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connector_is_declared_whole() {
+        for connector in ALL {
+            let spec = connector.spec();
+            let settings = spec.settings.as_value();
+            assert_eq!(settings["additionalProperties"], false, "{}: closed", spec.kind);
+            let none = serde_json::Map::new();
+            for (name, key) in settings["properties"].as_object().unwrap_or(&none) {
+                assert!(key["description"].is_string(), "{}.{name}: documented", spec.kind);
+                assert!(!key.to_string().contains("$ref"), "{}.{name}: inlined", spec.kind);
+            }
+            assert_eq!(find(spec.kind).map(|found| found.spec().kind), Some(spec.kind));
+        }
+        let smtp = find("smtp").expect("smtp").spec().settings;
+        assert!(smtp.as_value()["properties"]["auth"].to_string().contains("\"x-secret\":true"));
+    }
+
+    #[test]
+    fn connections_without_settings_connect_and_others_say_what_is_missing() {
+        let data = tempfile::tempdir().expect("a folder");
+        let reach = Reach::new(data.path());
+        let connect = |kind: &str, settings: Value| find(kind).expect("a connector").connect(&settings, &reach).err();
+        for kind in ["records", "outbox", "http"] {
+            assert_eq!(connect(kind, serde_json::json!({})), None, "{kind}");
+        }
+        assert!(connect("records", serde_json::json!({"x": 1})).is_some());
+        assert!(connect("smtp", serde_json::json!({})).is_some());
+        assert_eq!(connect("smtp", serde_json::json!({"host": "h", "from": "a@b.example"})), None);
+        assert_eq!(std::fs::read_dir(data.path()).expect("a folder").count(), 0, "nothing on disk");
+    }
 }

@@ -1,35 +1,46 @@
-//! The embedded outbox: each mail an .eml file.
+//! The embedded outbox: each mail an .eml file, nothing is sent.
 
-/// The embedded outbox: each mail an .eml file.
+use serde_json::Value;
+
+use super::{Connector, OpContext, Operation, Progress, Reach, declared, smtp};
+use crate::flow::catalogue::{ConnectorSpec, Repeat, Serves};
+use crate::outbound::{Effect, Reply, Transport};
+use crate::run::Failure;
+
+/// The embedded outbox.
 #[derive(Debug, Clone, Copy)]
 pub struct Outbox;
 
-impl super::Connector for Outbox {
-    fn spec(&self) -> crate::flow::catalogue::ConnectorSpec {
-        unimplemented!()
+/// A connection of type `outbox`: nothing to set.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Settings {}
+
+impl Connector for Outbox {
+    fn spec(&self) -> ConnectorSpec {
+        ConnectorSpec {
+            kind: "outbox",
+            summary: "the embedded outbox: each mail an .eml file in the data folder, nothing is sent",
+            settings: declared::<Settings>(),
+            serves: Serves::Email,
+            repeat: Repeat::Safe,
+        }
     }
-    fn start(
-        &self,
-        _: &super::Operation,
-        _: &super::OpContext<'_>,
-    ) -> Result<crate::outbound::Effect, crate::run::Failure> {
-        unimplemented!()
+
+    fn connect(&self, settings: &Value, reach: &Reach) -> Result<Transport, String> {
+        super::read::<Settings>(settings).map(|Settings {}| Transport::Outbox(reach.outbox.clone()))
     }
-    fn on_reply(
-        &self,
-        _: &super::Operation,
-        _: &super::OpContext<'_>,
-        _: u32,
-        _: crate::outbound::Reply,
-    ) -> super::Progress {
-        unimplemented!()
+
+    fn start(&self, operation: &Operation, cx: &OpContext<'_>) -> Result<Effect, Failure> {
+        smtp::message(operation, cx)
     }
-    fn simulate(
-        &self,
-        _: &super::Operation,
-        _: &super::OpContext<'_>,
-        _: &crate::outbound::Effect,
-    ) -> crate::outbound::Reply {
-        unimplemented!()
+
+    /// The file's name is made of the idempotency key: a repeat writes the same file again.
+    fn on_reply(&self, _: &Operation, _: &OpContext<'_>, _: u32, reply: Reply) -> Progress {
+        smtp::sent(reply, false)
+    }
+
+    fn simulate(&self, _: &Operation, cx: &OpContext<'_>, _: &Effect) -> Reply {
+        smtp::simulated(cx)
     }
 }

@@ -1,13 +1,15 @@
 //! Effects: the only module through which anything leaves the machine.
 //!
 //! Connectors describe effects and never hold a secret; [`Effects`] performs them and attaches credentials.
-//! [`Real`] sends, `Recorded` writes down: that is what makes a dry run honest.
+//! [`Real`] sends, [`recorded::Recorded`] writes down: that is what makes a dry run honest.
 
+pub mod faulty;
 pub mod http;
 pub mod mail;
 pub mod outbox;
 pub mod recorded;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,3 +171,64 @@ pub trait Effects: Send + Sync {
 /// Sends for real.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Real;
+
+impl Effects for Real {
+    fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply> {
+        Box::pin(async move {
+            match (call.effect, call.transport) {
+                (Effect::Http(request), Transport::Http(http)) => http.send(request, call.timeout).await,
+                (Effect::Email(message), Transport::Smtp(smtp)) => smtp.send(message, call.timeout).await,
+                (Effect::Email(message), Transport::Outbox(outbox)) => outbox.write(message, call.timeout).await,
+                // Nothing to do here: the engine commits the write with its journal.
+                (Effect::Record(_), Transport::Embedded) => Reply::Record,
+                _ => Reply::Failed(wrong_transport(call.connection)),
+            }
+        })
+    }
+}
+
+impl Transport {
+    /// Who sends mails that name nobody; `None` when it takes no mails.
+    pub fn default_from(&self) -> Option<&str> {
+        match self {
+            Self::Smtp(smtp) => Some(smtp.default_from()),
+            Self::Outbox(_) => Some(mail::OUTBOX_SENDER),
+            Self::Embedded | Self::Http(_) => None,
+        }
+    }
+}
+
+/// The connection's type was changed in leadflow.yaml while a run that uses it otherwise waited.
+fn wrong_transport(connection: &str) -> Failure {
+    let message = format!("connection `{connection}` cannot do this; its type was changed in leadflow.yaml");
+    Failure::terminal("wrong_connection", message)
+}
+
+/// An error and everything under it. An I/O error hides what it wraps from `source`, so it is opened.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
+    let mut chain: Vec<&'a (dyn Error + 'static)> = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        chain.push(cause);
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => cause.source(),
+        };
+    }
+    chain
+}
+
+/// What a TLS fault means. A certificate does not repair itself by trying again; a broken handshake may.
+fn tls_failure(fault: &rustls::Error, host: &str) -> Failure {
+    use rustls::{CertificateError, Error};
+    let why = match fault {
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => "has expired",
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "is for another name",
+        Error::InvalidCertificate(_) => "is not trusted; if it is your own authority, name its file under `ca`",
+        _ => return Failure::retryable("tls_failed", format!("the TLS handshake with {host} failed")),
+    };
+    Failure::terminal("tls_certificate", format!("the certificate of {host} {why}"))
+}

@@ -1,1 +1,200 @@
 //! Recorded effects: a dry run writes down what would be sent and sends nothing.
+//!
+//! Promise: no socket, no name looked up, no byte on disk; what is written down is what [`super::Real`] would send, and
+//! secrets are `***` in it. What `Real` refuses before it sends anything (a bad URL, a private address) fails here too.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Call, Effect, Effects, EmailMessage, HttpBody, HttpRequest, Reply, Transport, http, mail, wrong_transport,
+};
+use crate::clock::Fut;
+use crate::run::Failure;
+use crate::store::RecordWrite;
+
+/// What stands for a secret.
+const HIDDEN: &str = "***";
+
+/// Words in a header's or parameter's name that tell of a secret.
+const SECRET_WORDS: &[&str] = &["auth", "cookie", "key", "password", "secret", "signature", "token"];
+
+/// Performs nothing, remembers everything.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    effects: Mutex<Vec<Value>>,
+}
+
+impl Recorded {
+    /// Nothing recorded yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What was recorded, in order, as `dry-run --json` prints it under `effects`.
+    pub fn effects_json(&self) -> Vec<Value> {
+        self.effects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn push(&self, effect: Value) {
+        self.effects.lock().unwrap_or_else(PoisonError::into_inner).push(effect);
+    }
+}
+
+impl Effects for Recorded {
+    fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply> {
+        let shown = match (call.effect, call.transport) {
+            (Effect::Http(request), Transport::Http(http)) => show_http(call.action, request, http),
+            (Effect::Email(message), Transport::Smtp(_) | Transport::Outbox(_)) => {
+                show_email(call.action, message, call.transport.default_from().unwrap_or(mail::OUTBOX_SENDER))
+            }
+            // Told by `note_record` when the engine commits it.
+            (Effect::Record(_), Transport::Embedded) => return Box::pin(std::future::ready(Reply::Record)),
+            _ => Err(wrong_transport(call.connection)),
+        };
+        let reply = match shown {
+            Ok(effect) => {
+                self.push(effect);
+                call.simulated
+            }
+            Err(failure) => Reply::Failed(failure),
+        };
+        Box::pin(std::future::ready(reply))
+    }
+
+    fn note_record(&self, action: &str, write: &RecordWrite) {
+        self.push(json!({
+            "action": action, "kind": "record", "connection": write.connection, "operation": "create",
+            "entity": write.entity, "id": write.id, "fields": write.fields,
+        }));
+    }
+}
+
+fn show_http(action: &str, request: &HttpRequest, transport: &http::HttpTransport) -> Result<Value, Failure> {
+    let target = transport.target(request)?;
+    let mut headers = Map::new();
+    for (name, value) in &target.headers {
+        let value = if is_secret(name) { HIDDEN } else { value };
+        match headers.get_mut(name) {
+            Some(Value::String(first)) => *first = format!("{first}, {value}"),
+            _ => drop(headers.insert(name.clone(), value.into())),
+        }
+    }
+    headers.extend(target.secret_headers.iter().map(|(name, _)| (name.clone(), HIDDEN.into())));
+    let body = match &request.body {
+        None => Value::Null,
+        Some(HttpBody::Json(value)) => value.clone(),
+        Some(HttpBody::Text(text)) => Value::String(text.clone()),
+    };
+    Ok(json!({
+        "action": action, "kind": "http", "method": target.method, "url": target.shown_url(), "headers": headers,
+        "body": body,
+    }))
+}
+
+/// The mail is built as it would be sent, so that what cannot be sent fails.
+fn show_email(action: &str, message: &EmailMessage, default_from: &str) -> Result<Value, Failure> {
+    mail::build(message, default_from)?;
+    Ok(json!({
+        "action": action, "kind": "email", "from": message.from.as_deref().unwrap_or(default_from), "to": message.to,
+        "cc": message.cc, "bcc": message.bcc, "subject": message.subject, "text": message.text, "html": message.html,
+        "message_id": format!("<{}>", message.message_id),
+    }))
+}
+
+/// Whether a header of this name may hold a secret, by its name.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name != "idempotency-key" && SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::RunId;
+    use crate::outbound::http::{Credentials, HttpClientSettings, HttpTransport, Origin};
+    use crate::outbound::outbox::Outbox;
+    use crate::secret::Secret;
+
+    fn call<'a>(transport: &'a Transport, effect: &'a Effect) -> Call<'a> {
+        let simulated = Reply::Email { message_id: "simulated".into(), detail: String::new() };
+        Call { action: "act", connection: "con", transport, effect, timeout: Duration::ZERO, simulated }
+    }
+
+    #[tokio::test]
+    async fn http_is_shown_whole_and_without_secrets() {
+        let origin = Origin {
+            base_url: Some("https://erp.example/v1".into()),
+            headers: vec![("X-Api-Key".into(), "hunter2".into())],
+            query: vec![("v".into(), "2".into())],
+            auth: Credentials::Bearer { token: Secret::new("hunter2") },
+        };
+        let http = HttpTransport::connection(&HttpClientSettings::default(), origin).expect("settings");
+        let transport = Transport::Http(Arc::new(http));
+        let mut request = HttpRequest {
+            method: "POST".into(),
+            url: "leads".into(),
+            query: vec![("q".into(), "a b".into())],
+            headers: vec![("Idempotency-Key".into(), "k".into())],
+            body: Some(HttpBody::Json(json!({"a": 1}))),
+            url_from_value: false,
+        };
+        let recorded = Recorded::new();
+        let effect = Effect::Http(request.clone());
+        assert!(matches!(recorded.perform(call(&transport, &effect)).await, Reply::Email { .. }));
+        assert_eq!(
+            recorded.effects_json(),
+            [json!({
+                "action": "act", "kind": "http", "method": "POST", "url": "https://erp.example/v1/leads?q=a%20b&v=2",
+                "headers": {"Idempotency-Key": "k", "X-Api-Key": "***", "Content-Type": "application/json", "Authorization": "***"},
+                "body": {"a": 1},
+            })]
+        );
+        request.url = "http://169.254.169.254/".into();
+        request.url_from_value = true;
+        let effect = Effect::Http(request);
+        let Reply::Failed(failure) = recorded.perform(call(&transport, &effect)).await else { panic!("refused") };
+        assert_eq!(failure.code, "private_address");
+        assert_eq!(recorded.effects_json().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn mails_are_shown_and_not_written() {
+        let data = tempfile::tempdir().expect("a folder");
+        let transport = Transport::Outbox(Arc::new(Outbox::open(data.path())));
+        let recorded = Recorded::new();
+        let effect = Effect::Email(Box::new(mail::message_for_tests("k@leadflow")));
+        recorded.perform(call(&transport, &effect)).await;
+        assert_eq!(
+            recorded.effects_json(),
+            [json!({
+                "action": "act", "kind": "email", "from": "leadflow@localhost", "to": ["to@contoso.example"], "cc": [],
+                "bcc": [], "subject": "New lead", "text": "Hello", "html": null, "message_id": "<k@leadflow>",
+            })]
+        );
+        assert_eq!(std::fs::read_dir(data.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn records_are_noted() {
+        let write = RecordWrite {
+            connection: "crm".into(),
+            entity: "leads".into(),
+            id: "1".into(),
+            fields: json!({"a": 1}),
+            run_id: RunId::from_bytes([1; 16]),
+            created_at: 0,
+        };
+        let recorded = Recorded::new();
+        recorded.note_record("act", &write);
+        assert_eq!(
+            recorded.effects_json(),
+            [json!({"action": "act", "kind": "record", "connection": "crm", "operation": "create", "entity": "leads",
+                "id": "1", "fields": {"a": 1}})]
+        );
+    }
+}

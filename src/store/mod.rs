@@ -4,6 +4,9 @@
 //! undo it. Every write to a run is fenced by owner and epoch and changes one row or answers [`StoreError::Fenced`].
 //! The verbs are shaped for several databases; `conformance` tests the promises against any of them.
 
+#[cfg(test)]
+mod conformance;
+pub mod faulty;
 pub mod sqlite;
 
 use serde::{Deserialize, Serialize};

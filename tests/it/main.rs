@@ -1,1 +1,7 @@
-fn main() {}
+//! The integration tests: one binary, one link.
+
+mod architecture;
+mod crash;
+mod drain;
+mod support;
+mod synced;

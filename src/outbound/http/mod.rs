@@ -1,0 +1,274 @@
+//! HTTP requests: credentials attached, private addresses refused where a value chose the host, answers capped.
+//!
+//! Promises: one request is sent at most once a call (no retry, no redirect, no proxy); a connection's headers, query
+//! and credentials go to its own origin only; a failure says whether the request may have been sent, and never shows
+//! a URL, a credential or what the other side wrote.
+
+mod answer;
+mod guard;
+mod target;
+
+use std::error::Error;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, RequestBuilder, Response};
+use serde_json::Value;
+
+use super::{HttpBody, HttpReply, HttpRequest, Reply, causes};
+use crate::clock::{Clock as _, SystemClock};
+use crate::run::{Class, Failure};
+use answer::BodyFault;
+pub use guard::AllowPrivate;
+use guard::{ResolveError, Resolver};
+pub use target::{Credentials, Origin, Place, Target};
+
+/// For the connection to stand: DNS, TCP and TLS together. A longer silence means that nothing was sent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For the next bytes of an answer to arrive.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long an idle connection is kept. Short: a connection that the other side closed meanwhile costs a try.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the command line waits for an answer of the server: longer than `respond_wait`.
+const POST_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// What all requests of a connection have in common.
+#[derive(Debug, Clone)]
+pub struct HttpClientSettings {
+    /// The longest answer in bytes, after unpacking: `limits.response`.
+    pub response_bytes_max: usize,
+    /// Certificate authorities beside the system's: PEM texts.
+    pub ca: Vec<Vec<u8>>,
+    /// Private addresses that a value may choose.
+    pub allow_private: AllowPrivate,
+}
+
+impl Default for HttpClientSettings {
+    fn default() -> Self {
+        Self { response_bytes_max: 10 << 20, ca: Vec::new(), allow_private: AllowPrivate::default() }
+    }
+}
+
+impl HttpClientSettings {
+    /// Trusts `ca` (PEM texts) too.
+    #[must_use]
+    pub fn with_ca(mut self, ca: &[Vec<u8>]) -> Self {
+        self.ca.extend_from_slice(ca);
+        self
+    }
+}
+
+/// A connection's way to HTTP.
+#[derive(Debug)]
+pub struct HttpTransport {
+    origin: Option<Place>,
+    certificates: Vec<Certificate>,
+    allow_private: Arc<AllowPrivate>,
+    response_bytes_max: usize,
+    /// For hosts that the flow's author or leadflow.yaml wrote. Built when first used: it reads the system's roots.
+    open: OnceLock<Client>,
+    /// For hosts that a value chose.
+    guarded: OnceLock<Client>,
+}
+
+impl HttpTransport {
+    /// For `http` actions without a connection. The error says which certificate cannot be read.
+    pub fn anonymous(settings: &HttpClientSettings) -> Result<Self, String> {
+        let mut certificates = Vec::new();
+        for pem in &settings.ca {
+            certificates.extend(Certificate::from_pem_bundle(pem).map_err(|_| "`ca` holds no PEM certificate")?);
+        }
+        Ok(Self {
+            origin: None,
+            certificates,
+            allow_private: Arc::new(settings.allow_private.clone()),
+            response_bytes_max: settings.response_bytes_max,
+            open: OnceLock::new(),
+            guarded: OnceLock::new(),
+        })
+    }
+
+    /// For a connection of leadflow.yaml. The error says which setting is wrong, without its value.
+    pub fn connection(settings: &HttpClientSettings, origin: Origin) -> Result<Self, String> {
+        let mut transport = Self::anonymous(settings)?;
+        transport.origin = Some(Place::new(origin)?);
+        Ok(transport)
+    }
+
+    /// Where `request` would go and what would go with it, credentials apart: what a dry run shows.
+    pub fn target(&self, request: &HttpRequest) -> Result<Target, Failure> {
+        let target = Target::new(self.origin.as_ref(), request)?;
+        if target.guarded && guard::is_refused(&target.url, &self.allow_private) {
+            return Err(private_address());
+        }
+        Ok(target)
+    }
+
+    /// Sends one request and reads the answer, within `timeout` as a whole.
+    pub async fn send(&self, request: &HttpRequest, timeout: Duration) -> Reply {
+        let answered = tokio::time::timeout(timeout, self.exchange(request)).await;
+        match answered.unwrap_or_else(|_| Err(timed_out())) {
+            Ok(reply) => Reply::Http(reply),
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
+    async fn exchange(&self, request: &HttpRequest) -> Result<HttpReply, Failure> {
+        let target = self.target(request)?;
+        let built = self.build(&target, request.body.as_ref())?;
+        let response = built.send().await.map_err(|error| judge(&error, target.host()))?;
+        self.read(response).await
+    }
+
+    fn build(&self, target: &Target, body: Option<&HttpBody>) -> Result<RequestBuilder, Failure> {
+        let method = reqwest::Method::from_bytes(target.method.as_bytes())
+            .map_err(|_| Failure::terminal("bad_method", "`method` is not an HTTP method"))?;
+        let mut builder = self.client(target.guarded)?.request(method, target.sent_url());
+        for (name, value) in &target.headers {
+            builder = builder.header(name, value);
+        }
+        for (name, secret) in &target.secret_headers {
+            let mut value = reqwest::header::HeaderValue::from_str(secret.expose())
+                .map_err(|_| Failure::terminal("bad_credentials", "`auth` of the connection does not fit a header"))?;
+            value.set_sensitive(true);
+            builder = builder.header(name, value);
+        }
+        Ok(match body {
+            None => builder,
+            Some(HttpBody::Text(text)) => builder.body(text.clone()),
+            Some(HttpBody::Json(value)) => builder.body(value.to_string()),
+        })
+    }
+
+    /// The client for hosts of one kind. Built once; two tasks that build it at once waste one.
+    fn client(&self, guarded: bool) -> Result<&Client, Failure> {
+        let slot = if guarded { &self.guarded } else { &self.open };
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let guard = guarded.then(|| self.allow_private.clone());
+        let client = Client::builder()
+            .user_agent(concat!("leadflow/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .dns_resolver(Arc::new(Resolver { guard }))
+            .tls_certs_merge(self.certificates.iter().cloned())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build()
+            .map_err(|_| Failure::retryable("tls_failed", "the system's certificate authorities cannot be loaded"))?;
+        Ok(slot.get_or_init(|| client))
+    }
+
+    /// An error status counts even if its body cannot be read: the status says what became of the request.
+    async fn read(&self, mut response: Response) -> Result<HttpReply, Failure> {
+        let status = response.status();
+        let body = match answer::read_body(&mut response, self.response_bytes_max).await {
+            Ok(body) => body,
+            Err(_) if !status.is_success() => Vec::new(),
+            Err(BodyFault::TooLong) => {
+                let message = format!("the answer is longer than {} bytes (limits.response)", self.response_bytes_max);
+                return Err(Failure::terminal("response_too_long", message));
+            }
+            Err(BodyFault::Broken) => return Err(unknown_outcome("the answer broke off")),
+        };
+        Ok(HttpReply {
+            status: status.as_u16(),
+            headers: answer::pairs(response.headers()),
+            body: answer::value(response.headers(), &body),
+            retry_after: answer::retry_after(response.headers(), SystemClock.now()),
+        })
+    }
+}
+
+/// Posts JSON to a URL that the user typed: for the command line, which tells the server what to do.
+pub async fn post_json(url: &str, body: &Value) -> Result<HttpReply, Failure> {
+    let transport = HttpTransport::anonymous(&HttpClientSettings::default())
+        .map_err(|message| Failure::terminal("internal", message))?;
+    let request = HttpRequest {
+        method: "POST".into(),
+        url: url.into(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        body: Some(HttpBody::Json(body.clone())),
+        url_from_value: false,
+    };
+    match transport.send(&request, POST_TIMEOUT).await {
+        Reply::Http(reply) => Ok(reply),
+        Reply::Failed(failure) => Err(failure),
+        Reply::Email { .. } | Reply::Record => Err(Failure::terminal("internal", "a reply of another kind")),
+    }
+}
+
+fn timed_out() -> Failure {
+    Failure {
+        code: "timeout".into(),
+        message: "no answer in time (timeout); it may have been done".into(),
+        class: Class::TimedOut,
+        retry_after: None,
+    }
+}
+
+fn unknown_outcome(what: &str) -> Failure {
+    Failure::unknown("unknown_outcome", format!("{what} after the request was sent; it may have been done"))
+}
+
+fn private_address() -> Failure {
+    Failure::terminal(
+        "private_address",
+        "the URL comes from a value and leads to a private address; allow_private of the connection can allow it",
+    )
+}
+
+/// What an error of the client means. Only what happened before a connection stood is certain not to have been sent.
+fn judge(error: &reqwest::Error, host: &str) -> Failure {
+    let chain = causes(error);
+    for cause in &chain {
+        match cause.downcast_ref::<ResolveError>() {
+            Some(ResolveError::Private) => return private_address(),
+            Some(ResolveError::NotFound) => {
+                return Failure::retryable("dns_failed", format!("the name {host} cannot be resolved"));
+            }
+            None => {}
+        }
+        if let Some(fault) = cause.downcast_ref::<rustls::Error>()
+            && error.is_connect()
+        {
+            return super::tls_failure(fault, host);
+        }
+    }
+    if error.is_builder() {
+        return Failure::terminal("bad_request", "the request cannot be built: a header or the URL is not valid");
+    }
+    if error.is_connect() {
+        let why = if error.is_timeout() { "does not answer" } else { reason(&chain) };
+        return Failure::retryable("connect_failed", format!("{host} {why}"));
+    }
+    if error.is_timeout() {
+        return timed_out();
+    }
+    unknown_outcome("the connection broke")
+}
+
+/// The operating system's word for a connection that did not stand.
+fn reason(chain: &[&(dyn Error + 'static)]) -> &'static str {
+    let kind = chain.iter().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    match kind {
+        Some(std::io::ErrorKind::ConnectionRefused) => "refuses the connection",
+        Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof) => {
+            "closed the connection at once"
+        }
+        Some(std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable) => "cannot be reached",
+        Some(std::io::ErrorKind::TimedOut) => "does not answer",
+        _ => "cannot be connected to",
+    }
+}
+
+#[cfg(test)]
+mod tests;

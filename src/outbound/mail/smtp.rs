@@ -1,0 +1,315 @@
+//! The SMTP dialogue, step by step: only so is it known what may have been delivered when something breaks.
+//!
+//! A mail may have been taken once its text is on the way; before that a failure is certain to have delivered nothing.
+//! Each mail has a connection of its own: a server that closed an idle one never costs a mail.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lettre::transport::smtp::Error as SmtpError;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::response::Response;
+use serde::Deserialize;
+
+use super::super::{EmailMessage, Reply, causes, tls_failure};
+use super::Envelope;
+use crate::run::{Class, Failure};
+use crate::secret::Secret;
+
+/// For the connection to stand; the server's greeting comes after it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For the server to say goodbye after it took the mail.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The most characters of a server's words that a failure repeats.
+const WORDS_CHARS_MAX: usize = 200;
+
+/// When a connection is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// After a plain start, always: without encryption nothing is sent.
+    #[default]
+    Starttls,
+    /// From the first byte.
+    Tls,
+    /// Never.
+    None,
+}
+
+impl Security {
+    /// The port that servers listen on for it.
+    fn port(self) -> u16 {
+        match self {
+            Self::Starttls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
+        }
+    }
+}
+
+/// User name and password.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// A connection's way to SMTP.
+pub struct SmtpTransport {
+    host: String,
+    port: u16,
+    security: Security,
+    from: String,
+    login: Option<Login>,
+    certificates: Vec<Certificate>,
+    /// Built when first used: it reads the system's certificate authorities.
+    tls: OnceLock<TlsParameters>,
+}
+
+impl fmt::Debug for SmtpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SmtpTransport").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+impl SmtpTransport {
+    /// A way to `host`; `port: None` is the usual one for `security`; `ca` are PEM texts of further authorities.
+    /// The error says which setting is wrong.
+    pub fn new(
+        host: &str,
+        port: Option<u16>,
+        security: Security,
+        from: &str,
+        login: Option<Login>,
+        ca: &[Vec<u8>],
+    ) -> Result<Self, String> {
+        if host.trim().is_empty() {
+            return Err("`host` is empty".into());
+        }
+        let certificates = ca.iter().map(|pem| Certificate::from_pem(pem)).collect::<Result<_, _>>();
+        Ok(Self {
+            host: host.trim().to_owned(),
+            port: port.unwrap_or(security.port()),
+            security,
+            from: from.to_owned(),
+            login,
+            certificates: certificates.map_err(|_| "`ca` holds no PEM certificate")?,
+            tls: OnceLock::new(),
+        })
+    }
+
+    /// Who sends mails that name nobody.
+    pub fn default_from(&self) -> &str {
+        &self.from
+    }
+
+    /// Sends one mail within `timeout` as a whole.
+    pub async fn send(&self, message: &EmailMessage, timeout: Duration) -> Reply {
+        let (envelope, raw) = match super::build(message, &self.from) {
+            Ok(built) => built,
+            Err(failure) => return Reply::Failed(failure),
+        };
+        let on_the_way = AtomicBool::new(false);
+        let dialogue = tokio::time::timeout(timeout, self.dialogue(&envelope, &raw, &on_the_way)).await;
+        let (mut connection, response) = match dialogue {
+            Ok(Ok(taken)) => taken,
+            Ok(Err(failure)) => return Reply::Failed(failure),
+            Err(_) => return Reply::Failed(self.too_late(on_the_way.load(Ordering::Relaxed))),
+        };
+        // The mail is taken whatever the server answers to the goodbye.
+        let _goodbye = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
+        Reply::Email {
+            message_id: message.message_id.clone(),
+            detail: words(&response.message().collect::<Vec<_>>().join(" ")),
+        }
+    }
+
+    async fn dialogue(
+        &self,
+        envelope: &Envelope,
+        raw: &[u8],
+        on_the_way: &AtomicBool,
+    ) -> Result<(AsyncSmtpConnection, Response), Failure> {
+        let mut connection = self.connect().await?;
+        self.log_in(&mut connection).await?;
+        let options = mail_options(&connection, envelope, raw)?;
+        let refused = |error: &SmtpError| self.judge(error);
+        connection.command(Mail::new(envelope.from().cloned(), options)).await.map_err(|error| refused(&error))?;
+        for (n, recipient) in envelope.to().iter().enumerate() {
+            connection.command(Rcpt::new(recipient.clone(), Vec::new())).await.map_err(|error| {
+                let mut failure = self.judge(&error);
+                failure.message = format!("recipient {} of {}: {}", n + 1, envelope.to().len(), failure.message);
+                failure
+            })?;
+        }
+        connection.command(Data).await.map_err(|error| refused(&error))?;
+        on_the_way.store(true, Ordering::Relaxed);
+        match connection.message(raw).await {
+            Ok(response) => Ok((connection, response)),
+            Err(error) if error.status().is_some() => Err(self.judge(&error)),
+            Err(_) => Err(Failure::unknown(
+                "unknown_outcome",
+                format!("{} broke off after the mail was handed over; it may have been delivered", self.host),
+            )),
+        }
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
+        let hello = ClientId::default();
+        let first = if self.security == Security::Tls { Some(self.tls()?.clone()) } else { None };
+        let server = (self.host.as_str(), self.port);
+        let mut connection = AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_TIMEOUT), &hello, first, None)
+            .await
+            .map_err(|error| self.judge(&error))?;
+        if self.security == Security::Starttls {
+            if !connection.can_starttls() {
+                let message = format!(
+                    "{} offers no STARTTLS: port 465 wants `security: tls`, a server without encryption `security: none`",
+                    self.host
+                );
+                return Err(Failure::terminal("smtp_tls", message));
+            }
+            connection.starttls(self.tls()?.clone(), &hello).await.map_err(|error| self.judge(&error))?;
+        }
+        Ok(connection)
+    }
+
+    async fn log_in(&self, connection: &mut AsyncSmtpConnection) -> Result<(), Failure> {
+        let Some(login) = &self.login else { return Ok(()) };
+        let mechanisms = [Mechanism::Plain, Mechanism::Login];
+        if !connection.server_info().supports_feature(Extension::Authentication(Mechanism::Plain))
+            && !connection.server_info().supports_feature(Extension::Authentication(Mechanism::Login))
+        {
+            let message = format!("{} takes no password (no AUTH PLAIN or LOGIN) on this connection", self.host);
+            return Err(Failure::terminal("smtp_auth", message));
+        }
+        let credentials = Credentials::new(login.username.clone(), login.password.expose().to_owned());
+        connection.auth(&mechanisms, &credentials).await.map_err(|error| self.judge(&error))?;
+        Ok(())
+    }
+
+    fn tls(&self) -> Result<&TlsParameters, Failure> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls);
+        }
+        let mut builder = TlsParameters::builder(self.host.clone());
+        for certificate in &self.certificates {
+            builder = builder.add_root_certificate(certificate.clone());
+        }
+        let built = builder
+            .build_rustls()
+            .map_err(|_| Failure::retryable("tls_failed", "the system's certificate authorities cannot be loaded"))?;
+        Ok(self.tls.get_or_init(|| built))
+    }
+
+    fn too_late(&self, on_the_way: bool) -> Failure {
+        if on_the_way {
+            return Failure {
+                code: "timeout".into(),
+                message: format!(
+                    "no answer of {} in time after the mail was handed over; it may have been delivered",
+                    self.host
+                ),
+                class: Class::TimedOut,
+                retry_after: None,
+            };
+        }
+        Failure::retryable("smtp_timeout", format!("no answer of {} in time{}", self.host, self.hint()))
+    }
+
+    /// A server that speaks TLS from the first byte waits for ours and says nothing.
+    fn hint(&self) -> &'static str {
+        if self.security == Security::Tls { "" } else { "; a server on port 465 wants `security: tls`" }
+    }
+
+    /// What an error before the text was on the way means: nothing was delivered.
+    fn judge(&self, error: &SmtpError) -> Failure {
+        let chain = causes(error);
+        if let Some(status) = error.status() {
+            let said = chain.get(1).map(ToString::to_string).unwrap_or_default();
+            return refusal(u16::from(status), &said);
+        }
+        if let Some(fault) = chain.iter().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            if matches!(fault, rustls::Error::InvalidMessage(_)) {
+                let message = format!(
+                    "{} does not speak TLS from the first byte: port 587 wants `security: starttls`, 465 `security: tls`",
+                    self.host
+                );
+                return Failure::terminal("smtp_tls", message);
+            }
+            return tls_failure(fault, &self.host);
+        }
+        if error.is_response() {
+            let message = format!("{} does not answer as a mail server does{}", self.host, self.hint());
+            return Failure::retryable("smtp_protocol", message);
+        }
+        let message =
+            format!("{} port {} cannot be reached, or closed the connection{}", self.host, self.port, self.hint());
+        Failure::retryable("connect_failed", message)
+    }
+}
+
+/// What MAIL FROM must announce; a server that cannot do it would garble the mail.
+fn mail_options(
+    connection: &AsyncSmtpConnection,
+    envelope: &Envelope,
+    raw: &[u8],
+) -> Result<Vec<MailParameter>, Failure> {
+    let server = connection.server_info();
+    let mut options = Vec::new();
+    let mut addresses = envelope.from().into_iter().chain(envelope.to());
+    if !addresses.all(|address| AsRef::<str>::as_ref(address).is_ascii()) {
+        if !server.supports_feature(Extension::SmtpUtfEight) {
+            let message = "an address is not ASCII, and the mail server takes no such addresses (SMTPUTF8)";
+            return Err(Failure::terminal("smtp_utf8", message));
+        }
+        options.push(MailParameter::SmtpUtfEight);
+    }
+    if !raw.is_ascii() {
+        if !server.supports_feature(Extension::EightBitMime) {
+            let message = "the mail is not ASCII, and the mail server takes no such mails (8BITMIME)";
+            return Err(Failure::terminal("smtp_utf8", message));
+        }
+        options.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    Ok(options)
+}
+
+/// A negative answer: 4xx may work later, 5xx never will. Known cases get their fix.
+pub(super) fn refusal(status: u16, said: &str) -> Failure {
+    let said = words(said);
+    if status == 535 && said.contains("5.7.139") {
+        return Failure::terminal(
+            "smtp_auth_disabled",
+            "smtp 535 5.7.139: Microsoft 365 refuses passwords: use OAuth2 for this connection, or another mail server",
+        );
+    }
+    let code = format!("smtp_{status}");
+    let message = format!("smtp {status} {said}");
+    let message = message.trim_end();
+    match status {
+        400..=499 => Failure::retryable(code, message),
+        530 | 534 | 535 => Failure::terminal(code, format!("{message}; check `auth` of the connection")),
+        _ => Failure::terminal(code, message),
+    }
+}
+
+/// A server's words on one line, cut, with every address taken out: servers like to repeat recipients.
+fn words(said: &str) -> String {
+    let is_separator = |character: char| character.is_whitespace() || character.is_control();
+    let tokens = said.split(is_separator).filter(|token| !token.is_empty());
+    let clean: Vec<&str> = tokens.map(|token| if token.contains('@') { "(address)" } else { token }).collect();
+    clean.join(" ").chars().take(WORDS_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The promises of [`Store`](super::Store), tested against any implementation.
