@@ -20,13 +20,10 @@ pub enum TelemetryError {
     /// `log.level` or the variable is not understood.
     #[error("log.level (or {LEVEL_VARIABLE}) is `{0}`; write error, warn, info, debug or trace")]
     Level(String),
-    /// Somebody else has installed a subscriber.
-    #[error("logging was started twice")]
-    Twice,
 }
 
 /// Starts logging: `format` is `auto`, `human` or `json`, `level` the level of our own modules; dependencies speak
-/// from `warn` up. Also installs a panic hook that logs one line.
+/// from `warn` up. Also installs a panic hook that logs one line. Logging that already runs stays as it is.
 pub fn init(format: &str, level: &str) -> Result<(), TelemetryError> {
     let json = match format {
         "auto" => !std::io::stderr().is_terminal(),
@@ -43,8 +40,9 @@ pub fn init(format: &str, level: &str) -> Result<(), TelemetryError> {
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
         builder.with_target(false).with_ansi(color).finish().try_init()
     };
-    started.map_err(|_| TelemetryError::Twice)?;
-    std::panic::set_hook(Box::new(log_panic));
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
     Ok(())
 }
 

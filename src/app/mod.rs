@@ -26,7 +26,7 @@ use crate::library::{FlowSet, Library, LiveFlow, Off};
 use crate::outbound::Real;
 use crate::server::{self, KeyRing, Server};
 use crate::settings::Settings;
-use crate::store::sqlite::lock::{DataLock, LockHeld};
+use crate::store::sqlite::lock::{DataLock, LockError};
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{FlowText, Store};
 pub use offline::{Origin, dry_run, resubmit, resubmit_rejected};
@@ -131,7 +131,7 @@ fn holder(clock: &dyn Clock, addresses: Option<(SocketAddr, SocketAddr)>) -> Val
 fn hold_folder(data: &Path, clock: &dyn Clock) -> anyhow::Result<DataLock> {
     match DataLock::acquire(data, &holder(clock, None)) {
         Ok(lock) => Ok(lock),
-        Err(LockHeld::Held { holder }) => bail!(
+        Err(LockError::Held { holder }) => bail!(
             "the data folder {} is in use by another leadflow (process {}, started {}); stop it, or give this one its own --data",
             data.display(),
             holder.get("pid").unwrap_or(&Value::Null),
@@ -142,7 +142,7 @@ fn hold_folder(data: &Path, clock: &dyn Clock) -> anyhow::Result<DataLock> {
 }
 
 async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let options = sqlite::OpenOptions::new(settings.data.join(sqlite::FILE_NAME), sqlite::Mode::Serve);
+    let options = sqlite::OpenOptions::new(settings.database(), sqlite::Mode::Serve);
     let store = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await??;
     Ok(Arc::new(store))
 }

@@ -18,9 +18,10 @@ use super::problem::{REQUEST_ID, Refusal, Reply, id_value, json_reply};
 use super::{Shared, ingress, limits, target, view};
 use crate::clock::rfc3339;
 use crate::ids::RunId;
+use crate::library::FlowSet;
 use crate::run::RunStatus;
 use crate::secret::Secret;
-use crate::store::{RunFilter, StoreError};
+use crate::store::{RunFilter, StoreError, TextId};
 
 /// Runs on a page when the request does not say, and at most.
 const PAGE_RUNS: usize = 50;
@@ -136,7 +137,7 @@ async fn metrics(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
 async fn runs(shared: &Shared, head: &Parts, request_id: RunId) -> Result<Reply, Refusal> {
     let filter = run_filter(&target::query(&head.uri))?;
     let runs = shared.deps.store.list_runs(filter).await.map_err(|error| unreadable(&error))?;
-    Ok(json_reply(StatusCode::OK, &view::run_list_json(&runs), request_id))
+    Ok(json_reply(StatusCode::OK, &runs.iter().map(view::run_summary).collect(), request_id))
 }
 
 async fn run(shared: &Shared, part: &str, request_id: RunId) -> Result<Reply, Refusal> {
@@ -153,7 +154,18 @@ async fn run(shared: &Shared, part: &str, request_id: RunId) -> Result<Reply, Re
     };
     let stored = shared.deps.store.run(id).await.map_err(|error| unreadable(&error))?;
     let stored = stored.ok_or_else(Refusal::not_found)?;
-    Ok(json_reply(StatusCode::OK, &view::run_json(&stored), request_id))
+    Ok(json_reply(
+        StatusCode::OK,
+        &view::run_detail(&stored, &kinds(&shared.deps.library.live(), stored.run.text_id)),
+        request_id,
+    ))
+}
+
+/// Names and types of the actions of a run's text, while it is the live one; the view bears an older one's absence.
+fn kinds(set: &FlowSet, text_id: TextId) -> Vec<(String, String)> {
+    let live = set.flows.values().find(|live| live.text_id == text_id);
+    let actions = live.into_iter().flat_map(|live| &live.flow.actions);
+    actions.map(|action| (action.name.clone(), action.kind.clone())).collect()
 }
 
 /// `flow`, `status` (repeated or with commas), `limit`, `before`; anything else is a slip worth telling.

@@ -178,12 +178,10 @@ async fn receive(
         headers,
         body: text,
     };
-    let (engine, live) = (Arc::clone(&shared.deps.accept), Arc::clone(&admitted.live));
-    // In a task of its own: a sender that hangs up drops this future, and an accept must not be cut in two.
-    match tokio::spawn(async move { engine.accept(live, trigger).await }).await {
-        Ok(Accepted::Refused(problem)) => Err(keep(shared, admitted, head, &raw, problem, request_id).await),
-        Ok(accepted) => answer::of(shared, accepted, request_id).await,
-        Err(_) => Err(Refusal::internal()),
+    // A sender that hangs up drops this future; the engine finishes an accept that it has begun all the same.
+    match shared.deps.accept.accept(Arc::clone(&admitted.live), trigger).await {
+        Accepted::Refused(problem) => Err(keep(shared, admitted, head, &raw, problem, request_id).await),
+        accepted => answer::of(shared, accepted, request_id).await,
     }
 }
 

@@ -54,7 +54,7 @@ impl KeyRing {
     pub async fn load(store: &dyn Store, configured: Option<Secret>) -> StoreResult<Self> {
         let key = match configured {
             Some(key) => key,
-            None => Secret::new(store.meta_or_insert(SIGNING_KEY_META, &fresh_key()?).await?),
+            None => Secret::new(stored_key(store).await?),
         };
         let keys = Keys::new(key, store.keys().await?);
         Ok(Self { live: ArcSwap::from_pointee(keys), used: Mutex::default() })
@@ -120,6 +120,14 @@ impl KeyRing {
             }
         }
         result
+    }
+}
+
+/// Reads before it writes, because commands read the key beside a running server, from a store that they cannot write.
+async fn stored_key(store: &dyn Store) -> StoreResult<String> {
+    match store.meta(SIGNING_KEY_META).await? {
+        Some(key) => Ok(key),
+        None => store.meta_or_insert(SIGNING_KEY_META, &fresh_key()?).await,
     }
 }
 

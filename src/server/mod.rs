@@ -20,9 +20,6 @@ mod stall;
 mod target;
 pub mod view;
 
-#[cfg(test)]
-mod tests;
-
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -226,3 +223,6 @@ async fn flush_key_use(shared: &Shared, mut stopped: watch::Receiver<bool>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

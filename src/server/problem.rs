@@ -91,14 +91,6 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     }
 
-    pub(super) fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "an internal error; the log has it under the request id",
-        )
-    }
-
     /// The answer.
     pub(super) fn reply(self, request_id: RunId) -> Reply {
         let mut problem = json!({

@@ -5,37 +5,44 @@ use serde_json::{Map, Value, json};
 use crate::clock::{Micros, rfc3339};
 use crate::flow::{Authentication, Flow};
 use crate::library::{FlowSet, Off};
-use crate::run::TriggerData;
-use crate::store::{RunRow, StepRow, StoredRun};
+use crate::run::{StepStatus, TriggerData};
+use crate::store::{RunRow, StepIo, StepRow, StoredRun};
 
-/// `runs list --json`: `[{run_id, flow, status, is_test, received_at, finished_at, duplicate_of, actions:{NAME:
-/// STATUS}}]`, in the order given (the store's: newest first).
-pub fn run_list_json(runs: &[StoredRun]) -> Value {
-    runs.iter().map(list_item).collect()
-}
+/// The name and type of each action of a flow, in the order of the file: what a stored run does not hold itself.
+pub type Kinds = [(String, String)];
 
-/// `runs show ID --json`: the list's item with `trigger`, and `actions` as a list of
-/// `{name, status, inputs, outputs, attempts, error, …}` in the order in which they started.
-pub fn run_json(stored: &StoredRun) -> Value {
-    let run = &stored.run;
-    let mut shown = summary(run);
-    shown.insert("code".into(), json!(run.code));
-    shown.insert("origin_run".into(), json!(run.origin_run));
-    shown.insert("answer".into(), json!(run.answer));
-    shown.insert("trigger".into(), run.trigger.as_ref().map_or(Value::Null, trigger_json));
-    let mut steps: Vec<&StepRow> = stored.steps.iter().collect();
-    steps.sort_by_key(|step| (step.started_at.or(step.finished_at).unwrap_or(Micros::MAX), step.idx.as_str()));
-    shown.insert("actions".into(), steps.into_iter().map(step_json).collect());
-    Value::Object(shown)
-}
-
-fn list_item(stored: &StoredRun) -> Value {
+/// One item of `runs list --json`: `{run_id, flow, status, is_test, received_at, finished_at, duplicate_of,
+/// actions:{NAME: STATUS}}`.
+pub fn run_summary(stored: &StoredRun) -> Value {
     let mut item = summary(&stored.run);
     // Iterations of loops share a name: the list shows what stands outside them.
     let top = stored.steps.iter().filter(|step| step.idx.is_empty());
     let actions: Map<String, Value> = top.map(|step| (step.name.clone(), json!(step.status.as_str()))).collect();
     item.insert("actions".into(), Value::Object(actions));
     Value::Object(item)
+}
+
+/// `runs show ID --json`: the list's item with `trigger`, and with `actions` as a list of `{name, type, status, inputs,
+/// outputs, attempts, error, …}` in the order of `kinds`. Actions that have not started are `pending`; without `kinds`
+/// (a text that cannot be read) they are left out and types are null.
+pub fn run_detail(stored: &StoredRun, kinds: &Kinds) -> Value {
+    let run = &stored.run;
+    let mut shown = summary(run);
+    shown.insert("code".into(), json!(run.code));
+    shown.insert("origin_run".into(), json!(run.origin_run));
+    shown.insert("answer".into(), json!(run.answer));
+    shown.insert("trigger".into(), run.trigger.as_ref().map_or(Value::Null, trigger_json));
+    let known = kinds.iter().flat_map(|(name, kind)| {
+        let rows: Vec<&StepRow> = stored.steps.iter().filter(|step| step.name == *name).collect();
+        match rows.as_slice() {
+            [] => vec![pending_json(name, kind)],
+            rows => rows.iter().map(|step| step_json(step, Some(kind))).collect(),
+        }
+    });
+    let strange = stored.steps.iter().filter(|step| kinds.iter().all(|(name, _)| *name != step.name));
+    let actions: Value = known.chain(strange.map(|step| step_json(step, None))).collect();
+    shown.insert("actions".into(), actions);
+    Value::Object(shown)
 }
 
 fn summary(run: &RunRow) -> Map<String, Value> {
@@ -82,31 +89,50 @@ fn pairs(pairs: &[(String, String)]) -> Value {
     Value::Object(object)
 }
 
-fn step_json(step: &StepRow) -> Value {
-    let mut shown = Map::new();
-    shown.insert("name".into(), json!(step.name));
-    if !step.idx.is_empty() {
-        let index: Vec<u64> = step.idx.split('.').filter_map(|number| number.parse().ok()).collect();
-        shown.insert("index".into(), json!(index));
-    }
-    shown.insert("status".into(), json!(step.status.as_str()));
-    shown.insert("outcome".into(), json!(step.outcome));
-    shown.insert("attempts".into(), json!(step.attempt));
-    shown.insert("possible_repeat".into(), json!(step.possible_repeat));
-    shown.insert("started_at".into(), time(step.started_at));
-    shown.insert("finished_at".into(), time(step.finished_at));
-    shown.insert("due_at".into(), time(step.due_at));
-    shown.insert("inputs".into(), json!(step.io.inputs));
-    shown.insert("outputs".into(), json!(step.io.outputs));
+/// An action that has not started, with the keys that every action has.
+fn pending_json(name: &str, kind: &str) -> Value {
+    let row = StepRow {
+        idx: String::new(),
+        name: name.to_owned(),
+        status: StepStatus::Pending,
+        attempt: 0,
+        due_at: None,
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        possible_repeat: false,
+        io: StepIo::default(),
+    };
+    step_json(&row, Some(kind))
+}
+
+fn step_json(step: &StepRow, kind: Option<&str>) -> Value {
     let error = step.io.error.as_ref().map(|error| json!({"code": error.code, "message": error.message}));
-    shown.insert("error".into(), json!(error));
     let tries = step.io.tries.iter().map(|one| {
         json!({
             "started_at": rfc3339(one.started_at), "finished_at": rfc3339(one.finished_at), "outcome": one.outcome
         })
     });
-    shown.insert("tries".into(), tries.collect());
-    Value::Object(shown)
+    let mut shown = json!({
+        "name": step.name,
+        "type": kind,
+        "status": step.status.as_str(),
+        "outcome": step.outcome,
+        "attempts": step.attempt,
+        "possible_repeat": step.possible_repeat,
+        "started_at": time(step.started_at),
+        "finished_at": time(step.finished_at),
+        "due_at": time(step.due_at),
+        "inputs": step.io.inputs,
+        "outputs": step.io.outputs,
+        "error": error,
+        "tries": tries.collect::<Value>(),
+    });
+    if !step.idx.is_empty() {
+        let index: Vec<u64> = step.idx.split('.').filter_map(|number| number.parse().ok()).collect();
+        shown["index"] = json!(index);
+    }
+    shown
 }
 
 fn time(at: Option<Micros>) -> Value {
@@ -157,8 +183,7 @@ pub(super) fn off_json(off: &Off) -> Value {
 mod tests {
     use super::*;
     use crate::ids::RunId;
-    use crate::run::{Failure, RunStatus, StepStatus, Try};
-    use crate::store::StepIo;
+    use crate::run::{Failure, RunStatus, Try};
 
     fn step(name: &str, idx: &str, started_at: Micros) -> StepRow {
         StepRow {
@@ -215,27 +240,34 @@ mod tests {
 
     #[test]
     fn the_list_has_the_documented_keys() {
-        let listed = run_list_json(&[run(vec![step("a", "", 5), step("b", "00000001", 6)])]);
-        let keys: Vec<&str> = listed[0].as_object().expect("object").keys().map(String::as_str).collect();
+        let listed = run_summary(&run(vec![step("a", "", 5), step("b", "00000001", 6)]));
+        let keys: Vec<&str> = listed.as_object().expect("object").keys().map(String::as_str).collect();
         let wanted = ["run_id", "flow", "status", "is_test", "received_at", "finished_at", "duplicate_of", "actions"];
         assert_eq!(keys, wanted);
-        assert_eq!(listed[0]["actions"], json!({"a": "failed"}));
-        assert_eq!(listed[0]["received_at"], "2023-11-14T22:13:20.000Z");
-        assert_eq!(listed[0]["finished_at"], Value::Null);
+        assert_eq!(listed["actions"], json!({"a": "failed"}));
+        assert_eq!(listed["received_at"], "2023-11-14T22:13:20.000Z");
+        assert_eq!(listed["finished_at"], Value::Null);
     }
 
     #[test]
-    fn a_shown_run_has_its_trigger_and_its_actions_in_order() {
-        let shown = run_json(&run(vec![step("later", "", 9), step("sooner", "00000000.00000002", 5)]));
+    fn a_shown_run_has_its_trigger_and_its_actions_in_the_order_of_the_file() {
+        let kinds = [("mail", "send_email"), ("each", "http"), ("last", "compose")]
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+        let stored = run(vec![step("each", "00000000.00000002", 5), step("gone", "", 6), step("mail", "", 9)]);
+        let shown = run_detail(&stored, &kinds);
         assert_eq!(shown["trigger"]["body"], json!({"b": 1}));
         assert_eq!(shown["trigger"]["query"], json!({"a": ["1", "2", "3"]}));
-        assert_eq!(shown["actions"][0]["name"], "sooner");
-        assert_eq!(shown["actions"][0]["index"], json!([0, 2]));
-        let action = &shown["actions"][1];
-        assert_eq!(action["attempts"], 2);
-        assert_eq!(action["error"], json!({"code": "bad_address", "message": "no"}));
-        assert_eq!(action["inputs"], json!({"to": "x"}));
-        assert_eq!(action["tries"][0]["outcome"], "http_503");
-        assert!(action.get("index").is_none());
+        let names: Vec<&str> =
+            shown["actions"].as_array().expect("list").iter().filter_map(|one| one["name"].as_str()).collect();
+        assert_eq!(names, ["mail", "each", "last", "gone"]);
+        let mail = &shown["actions"][0];
+        assert_eq!((mail["type"].as_str(), mail["attempts"].as_u64()), (Some("send_email"), Some(2)));
+        assert_eq!(mail["error"], json!({"code": "bad_address", "message": "no"}));
+        assert_eq!(mail["inputs"], json!({"to": "x"}));
+        assert_eq!(mail["tries"][0]["outcome"], "http_503");
+        assert!(mail.get("index").is_none());
+        assert_eq!(shown["actions"][1]["index"], json!([0, 2]));
+        assert_eq!(shown["actions"][2]["status"], "pending");
+        assert_eq!(shown["actions"][3]["type"], Value::Null);
     }
 }

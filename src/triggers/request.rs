@@ -279,5 +279,4 @@ fn gunzip(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
 }
 
 #[cfg(test)]
-#[path = "request_tests.rs"]
 mod tests;

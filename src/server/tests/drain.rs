@@ -70,15 +70,3 @@ async fn the_grace_ends_what_does_not_end() {
     site.stop.send_replace(true);
     tokio::time::timeout(Duration::from_secs(10), site.running).await.expect("ends").expect("no panic");
 }
-
-#[tokio::test]
-async fn a_sender_that_hangs_up_does_not_cut_its_accept_in_two() {
-    let site = Site::with(config(), gated()).await;
-    let flying = begin(&site).await;
-    until("the accept", || site.engine.begun.load(Ordering::SeqCst) == 1).await;
-    drop(flying);
-    // Whatever the connection does now, the accept goes on to its end once it can.
-    assert_eq!(site.send("GET", "/healthz", "", "").await.status, 200);
-    site.engine.gate.as_ref().expect("gated").add_permits(1);
-    until("the end of the accept", || site.engine.came.lock().expect("no panic").len() == 1).await;
-}

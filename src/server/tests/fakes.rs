@@ -15,6 +15,7 @@ use crate::store::*;
 #[derive(Default)]
 pub(super) struct FakeStore {
     pub(super) broken: AtomicBool,
+    pub(super) signing_key: Mutex<Option<String>>,
     pub(super) rejected: Mutex<Vec<RejectedRow>>,
     pub(super) slots: Mutex<Vec<KeySlot>>,
     pub(super) touched: Mutex<Vec<(String, String, Micros)>>,
@@ -43,8 +44,10 @@ impl Store for FakeStore {
         self.answer(|| lock(&self.rejected).push(row))
     }
     fn meta_or_insert(&self, _: &str, fresh: &str) -> Fut<'_, StoreResult<String>> {
-        let fresh = fresh.to_owned();
-        self.answer(|| fresh)
+        self.answer(|| lock(&self.signing_key).get_or_insert_with(|| fresh.to_owned()).clone())
+    }
+    fn meta(&self, _: &str) -> Fut<'_, StoreResult<Option<String>>> {
+        self.answer(|| lock(&self.signing_key).clone())
     }
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>> {
         self.answer(|| lock(&self.touched).extend(used))
@@ -125,9 +128,6 @@ impl Store for FakeStore {
         self.unused()
     }
     fn find_records(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
-        self.unused()
-    }
-    fn meta(&self, _: &str) -> Fut<'_, StoreResult<Option<String>>> {
         self.unused()
     }
     fn changed_elsewhere(&self) -> Fut<'_, StoreResult<bool>> {

@@ -5,6 +5,7 @@ mod answers;
 mod drain;
 mod fakes;
 mod hostile;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,11 +28,11 @@ use crate::units::Rate;
 use fakes::{FakeEngine, FakeStore};
 
 /// A running server and everything round it.
-struct Site {
+struct Site<S = FakeStore> {
     public: SocketAddr,
     admin: SocketAddr,
     engine: Arc<FakeEngine>,
-    store: Arc<FakeStore>,
+    store: Arc<S>,
     keys: Arc<KeyRing>,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
@@ -126,7 +127,13 @@ impl Site {
     }
 
     async fn with(config: Config, engine: FakeEngine) -> Self {
-        let (engine, store) = (Arc::new(engine), Arc::new(FakeStore::default()));
+        Self::on(FakeStore::default(), config, engine).await
+    }
+}
+
+impl<S: Store> Site<S> {
+    async fn on(store: S, config: Config, engine: FakeEngine) -> Self {
+        let (engine, store) = (Arc::new(engine), Arc::new(store));
         let keys = Arc::new(KeyRing::load(store.as_ref(), None).await.expect("a working store"));
         let library = Library::default();
         library.swap(flows());
