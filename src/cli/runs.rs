@@ -34,7 +34,7 @@ fn list(settings: &Settings, args: &RunsList) -> anyhow::Result<Exit> {
     let filter = RunFilter { flow: args.flow.clone(), statuses, before: None, limit: args.limit };
     let runs = context::block_on(store.list_runs(filter))??;
     if args.json {
-        output::json(&view::run_list_json(&runs));
+        output::json(&runs.iter().map(view::run_summary).collect());
     } else {
         output::answer(&table(&runs, SystemClock.now()));
     }
@@ -57,7 +57,8 @@ fn table(runs: &[StoredRun], now: clock::Micros) -> String {
     for StoredRun { run, steps } in runs {
         let mut steps: Vec<_> = steps.iter().collect();
         steps.sort_by_key(|step| step.started_at.or(step.finished_at));
-        let mut actions: Vec<String> = steps.iter().map(|step| format!("{} {}", step.name, step.status.as_str())).collect();
+        let mut actions: Vec<String> =
+            steps.iter().map(|step| format!("{} {}", step.name, step.status.as_str())).collect();
         actions.extend(run.is_test.then(|| "(test lead)".to_owned()));
         actions.extend(run.code.as_ref().map(|code| format!("({code})")));
         rows.push(vec![

@@ -34,7 +34,7 @@ pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json
     let stored = store.run(run).await?.ok_or_else(|| anyhow::anyhow!("there is no run {run}"))?;
     let pinned = pinned(store, stored.run.text_id).await?;
     if json {
-        output::json(&with_types(view::run_json(&stored), pinned.as_ref()));
+        output::json(&view::run_detail(&stored, pinned.as_ref().map_or(&[], |pinned| &pinned.actions)));
     } else {
         let live = load::load_one(&settings.sources(), &stored.run.flow)
             .ok()
@@ -43,15 +43,6 @@ pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json
         output::answer(&text(&stored, pinned.as_ref(), live.as_deref(), SystemClock.now()));
     }
     Ok(exit(stored.run.status))
-}
-
-/// Adds each action's type, which only the pinned text knows.
-fn with_types(mut shown: Value, pinned: Option<&Pinned>) -> Value {
-    for action in shown["actions"].as_array_mut().into_iter().flatten() {
-        let kind = pinned.and_then(|pinned| pinned.actions.iter().find(|(name, _)| action["name"] == name.as_str()));
-        action["type"] = kind.map_or(Value::Null, |(_, kind)| Value::String(kind.clone()));
-    }
-    shown
 }
 
 /// A run that failed, timed out or was cancelled is exit code 1.
@@ -94,7 +85,9 @@ fn head(run: &RunRow, pinned: Option<&Pinned>, live: Option<&str>, now: Micros) 
     let version = match (pinned, live) {
         (None, _) => String::new(),
         (Some(pinned), Some(live)) if live == pinned.digest => format!("   flow text {} (live)", short(live)),
-        (Some(pinned), Some(live)) => format!("   flow text {} (live: {}, changed since)", short(&pinned.digest), short(live)),
+        (Some(pinned), Some(live)) => {
+            format!("   flow text {} (live: {}, changed since)", short(&pinned.digest), short(live))
+        }
         (Some(pinned), None) => format!("   flow text {} (not in the folder now)", short(&pinned.digest)),
     };
     format!(
@@ -156,7 +149,8 @@ fn action_lines(steps: &[&StepRow], pinned: Option<&Pinned>, now: Micros) -> Str
             _ => "-".into(),
         };
         let name = format!("{}{}", step.name, " ".repeat(width - step.name.chars().count()));
-        let line = format!("  {}  {name}  {took:<8} {}{}", style.status(mark(step.status)), tries(step), detail(step, now));
+        let line =
+            format!("  {}  {name}  {took:<8} {}{}", style.status(mark(step.status)), tries(step), detail(step, now));
         let _ = writeln!(text, "{}", line.trim_end());
         if step.possible_repeat {
             let _ = writeln!(text, "        possible repeat: some try's outcome was never known");
@@ -241,7 +235,8 @@ fn advice(run: &RunRow, steps: &[&StepRow]) -> String {
         return String::new();
     }
     let id = run.run_id.short();
-    let bad = |step: &&&StepRow| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled);
+    let bad =
+        |step: &&&StepRow| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled);
     let Some(failed) = steps.iter().find(bad) else {
         return format!("again: leadflow runs resubmit {id}\n");
     };

@@ -160,7 +160,8 @@ fn settings_show_every_key_with_its_place() {
     workspace.write("leadflow.staging.yaml", "log: { level: debug }\n");
     let output = workspace.command(&["settings"]).env("LEADFLOW_ENV", "staging").env("TOKEN", "t0psecret").output();
     let text = String::from_utf8(output.expect("the binary runs").stdout).expect("text");
-    let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key}: {text}"));
+    let line =
+        |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key}: {text}"));
     assert!(line("public_url").ends_with("leadflow.yaml:1"));
     assert!(line("admin.token").contains("***") && line("admin.token").ends_with("leadflow.yaml:3"));
     assert!(line("log.level").contains("debug") && line("log.level").ends_with("leadflow.staging.yaml:1"));
@@ -210,7 +211,10 @@ fn a_dry_run_says_why_a_lead_is_refused() {
 #[test]
 fn mocks_answer_in_the_place_of_actions() {
     let workspace = Workspace::cloned();
-    workspace.write("mocks.json", r#"{"create_lead": {"status": "failed", "error": {"code": "http_503", "message": "down"}}}"#);
+    workspace.write(
+        "mocks.json",
+        r#"{"create_lead": {"status": "failed", "error": {"code": "http_503", "message": "down"}}}"#,
+    );
     let line = ["dry-run", "contoso-backup", "--lead", "examples/lead.json", "--mocks", "mocks.json", "--json"];
     let output = workspace.run(&line);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
@@ -226,7 +230,9 @@ fn a_lead_is_sent_and_everything_about_it_is_shown() {
     let workspace = Workspace::cloned();
     let server = workspace.serve();
     assert!(server.announced.contains("3 flows live") && server.announced.contains("no leadflow.yaml: defaults"));
-    assert!(server.announced.contains(&format!("curl -sS --json @examples/lead.json '{}'", server.url("contoso-backup"))));
+    assert!(
+        server.announced.contains(&format!("curl -sS --json @examples/lead.json '{}'", server.url("contoso-backup")))
+    );
     assert!(server.announced.contains("NOT SENT") && server.announced.contains("loopback only"));
 
     let text = workspace.expect(0, &["send", "contoso-backup", "--wait"]);
