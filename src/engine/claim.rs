@@ -59,7 +59,7 @@ pub(super) async fn work(engine: Arc<Engine>) {
 /// next pass is due, if one was made.
 async fn look(engine: &Arc<Engine>, due: bool) -> StoreResult<Option<Micros>> {
     let changed = engine.store.changed_elsewhere().await?;
-    if changed {
+    if due || changed {
         for run in engine.store.cancel_requests(&engine.ports.owner).await? {
             engine.cancel_active(run);
         }
