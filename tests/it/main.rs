@@ -7,5 +7,6 @@ mod drain;
 mod fault_sweep;
 mod main_path;
 mod readme;
+mod smtp;
 mod support;
 mod synced;

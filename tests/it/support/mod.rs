@@ -1,6 +1,7 @@
 //! A user's workspace, the real binary, and the other side of its connections.
 
 pub mod fake_http;
+pub mod sink;
 pub mod wire;
 
 use std::collections::BTreeMap;
