@@ -97,13 +97,8 @@ fn responded(answer: Answer, run_id: RunId, request_id: RunId) -> Result<Reply, 
     if answer.body.is_null() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(reply);
     }
-    let is_json = match reply.headers().get(CONTENT_TYPE) {
-        Some(media) => media.to_str().is_ok_and(|media| media.to_ascii_lowercase().contains("json")),
-        None => {
-            reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            true
-        }
-    };
+    let media = reply.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    let is_json = media.to_str().is_ok_and(|media| media.to_ascii_lowercase().contains("json"));
     let body = match answer.body {
         Value::String(text) if !is_json => text,
         body => body.to_string(),

@@ -98,9 +98,9 @@ async fn large_bodies_are_413_announced_chunked_and_packed() {
     let chunked = site.raw(format!("{head}{chunk}{chunk}{chunk}0\r\n\r\n")).await;
     assert_eq!((chunked.status, chunked.code().as_str()), (413, "body_too_large"));
 
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packer.write_all(&[b' '; 200_000]).expect("in memory");
-    let bomb = packer.finish().expect("in memory");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&vec![b' '; 200_000]).expect("in memory");
+    let bomb = gzip.finish().expect("in memory");
     assert!(bomb.len() < 1000);
     let packed = site.send("POST", &site.url("signed"), "content-encoding: gzip\r\n", bomb).await;
     assert_eq!((packed.status, packed.code().as_str()), (413, "body_too_large"));
