@@ -85,11 +85,11 @@ fn responded(answer: Answer, run_id: RunId, request_id: RunId) -> Result<Reply, 
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = status;
     for (name, value) in &answer.headers {
-        let parsed = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
-        if let (Ok(name), Ok(value)) = parsed
-            && !is_framing(&name)
-        {
-            reply.headers_mut().append(name, value);
+        match (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
+            (Ok(name), Ok(value)) if !is_framing(&name) => {
+                reply.headers_mut().append(name, value);
+            }
+            _ => tracing::warn!(%run_id, "respond gave a header that an answer cannot carry; it was left out"),
         }
     }
     reply.headers_mut().insert(RUN_ID, id_value(run_id));

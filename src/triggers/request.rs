@@ -167,7 +167,8 @@ fn is_credential(name: &str) -> bool {
         "x-functions-key",
         "ocp-apim-subscription-key",
     ];
-    const PARTS: [&str; 7] = ["api-key", "apikey", "api_key", "token", "secret", "password", "credential"];
+    const PARTS: [&str; 9] =
+        ["api-key", "apikey", "api_key", "token", "secret", "password", "credential", "session", "jwt"];
     let name = name.to_ascii_lowercase();
     EXACT.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))
 }
