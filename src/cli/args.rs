@@ -77,7 +77,9 @@ pub(super) enum Command {
         of: SchemaOf,
     },
     /// Explain a code, an action or a helper; alone: list every code
-    #[command(after_help = "Examples:\n  leadflow explain\n  leadflow explain unknown_key\n  leadflow explain send_email")]
+    #[command(
+        after_help = "Examples:\n  leadflow explain\n  leadflow explain unknown_key\n  leadflow explain send_email"
+    )]
     Explain {
         /// A code, an action type or a helper
         word: Option<String>,
@@ -242,7 +244,9 @@ pub(super) enum Runs {
         json: bool,
     },
     /// Run a lead again
-    #[command(after_help = "Examples:\n  leadflow runs resubmit 5f0c21ab\n  leadflow runs resubmit 5f0c21ab --from notify_sales")]
+    #[command(
+        after_help = "Examples:\n  leadflow runs resubmit 5f0c21ab\n  leadflow runs resubmit 5f0c21ab --from notify_sales"
+    )]
     Resubmit {
         /// Any unique beginning or end of a run id, or `last`
         id: String,

@@ -46,12 +46,17 @@ fn unknown(word: &str) -> String {
 fn everything() -> String {
     let style = output::Style::stdout();
     let mut text = format!("{}\n", style.bold("codes of findings, answers and failed actions"));
-    let rows: Vec<Vec<String>> =
-        codes::CODES.iter().map(|doc| vec![doc.code.into(), doc.severity.as_str().into(), doc.summary.into()]).collect();
+    let rows: Vec<Vec<String>> = codes::CODES
+        .iter()
+        .map(|doc| vec![doc.code.into(), doc.severity.as_str().into(), doc.summary.into()])
+        .collect();
     text.push_str(&output::table(&rows, "  ", |_, cell| cell.to_owned()));
     let _ = writeln!(text, "{}", style.bold("actions"));
-    let rows: Vec<Vec<String>> =
-        actions::ALL.iter().map(|action| action.spec()).map(|spec| vec![spec.kind.into(), spec.summary.into()]).collect();
+    let rows: Vec<Vec<String>> = actions::ALL
+        .iter()
+        .map(|action| action.spec())
+        .map(|spec| vec![spec.kind.into(), spec.summary.into()])
+        .collect();
     text.push_str(&output::table(&rows, "  ", |_, cell| cell.to_owned()));
     let _ = writeln!(text, "{}", style.bold("helpers"));
     let names: Vec<&str> = helpers::all().map(|spec| spec.name).collect();
@@ -117,7 +122,8 @@ fn helper(spec: &HelperSpec) -> String {
             .examples
             .iter()
             .map(|example| {
-                let body = if example.body.is_empty() { String::new() } else { format!("with trigger.body {}", example.body) };
+                let body =
+                    if example.body.is_empty() { String::new() } else { format!("with trigger.body {}", example.body) };
                 vec![example.template.to_owned(), format!("gives {}", example.result), body]
             })
             .collect();

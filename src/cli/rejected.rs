@@ -102,7 +102,11 @@ fn detail(row: &RejectedRow) -> Value {
 }
 
 fn pairs(pairs: &[(String, String)]) -> Value {
-    pairs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect::<serde_json::Map<_, _>>().into()
+    pairs
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn table(rows: &[RejectedRow]) -> String {
@@ -125,8 +129,7 @@ fn table(rows: &[RejectedRow]) -> String {
 }
 
 fn show(row: &RejectedRow) -> String {
-    let mut text =
-        format!("refused {}  {}  {}  {}\n", row.id, row.flow, row.code, clock::human(row.received_at));
+    let mut text = format!("refused {}  {}  {}  {}\n", row.id, row.flow, row.code, clock::human(row.received_at));
     for error in &row.findings {
         let _ = writeln!(text, "  {}  {}", error.pointer, error.message);
     }

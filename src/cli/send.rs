@@ -56,7 +56,11 @@ pub(super) fn run(global: &Global, args: &args::Send) -> anyhow::Result<Exit> {
 /// The flow's complete URL at the address where the server listens.
 async fn target(settings: &Settings, store: &dyn Store, flow: &Flow) -> anyhow::Result<String> {
     if let Some(path) = &flow.trigger.path {
-        anyhow::bail!("flow `{}` has the path `{}`, which `send` cannot fill in: use curl and `leadflow url`", flow.name, path.source);
+        anyhow::bail!(
+            "flow `{}` has the path `{}`, which `send` cannot fill in: use curl and `leadflow url`",
+            flow.name,
+            path.source
+        );
     }
     let holder = DataLock::read(&settings.data).and_then(|holder| holder.get("public")?.as_str()?.parse().ok());
     let Some(address) = holder else {

@@ -87,10 +87,11 @@ fn try_line(flows: &FlowSet, urls: &[(String, String)]) -> Option<String> {
         (schema.name == MARKETPLACE_SCHEMA).then_some(())
     };
     let sample = Path::new(SAMPLE_LEAD).is_file();
-    let (name, url) =
-        urls.iter().find(|(name, _)| sample && marketplace(name).is_some()).or_else(|| urls.first())?;
+    let (name, url) = urls.iter().find(|(name, _)| sample && marketplace(name).is_some()).or_else(|| urls.first())?;
     let data = if sample { format!("@{SAMPLE_LEAD}") } else { "'{}'".to_owned() };
-    Some(format!("try     curl -sS --json {data} '{url}'     or  leadflow send {name}\nsee     leadflow runs show last\n"))
+    Some(format!(
+        "try     curl -sS --json {data} '{url}'     or  leadflow send {name}\nsee     leadflow runs show last\n"
+    ))
 }
 
 fn notes(settings: &Settings, started: &Started) -> Vec<String> {

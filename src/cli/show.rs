@@ -94,7 +94,9 @@ fn head(run: &RunRow, pinned: Option<&Pinned>, live: Option<&str>, now: Micros) 
     let version = match (pinned, live) {
         (None, _) => String::new(),
         (Some(pinned), Some(live)) if live == pinned.digest => format!("   flow text {} (live)", short(live)),
-        (Some(pinned), Some(live)) => format!("   flow text {} (live: {}, changed since)", short(&pinned.digest), short(live)),
+        (Some(pinned), Some(live)) => {
+            format!("   flow text {} (live: {}, changed since)", short(&pinned.digest), short(live))
+        }
         (Some(pinned), None) => format!("   flow text {} (not in the folder now)", short(&pinned.digest)),
     };
     format!(
@@ -156,7 +158,8 @@ fn action_lines(steps: &[&StepRow], pinned: Option<&Pinned>, now: Micros) -> Str
             _ => "-".into(),
         };
         let name = format!("{}{}", step.name, " ".repeat(width - step.name.chars().count()));
-        let line = format!("  {}  {name}  {took:<8} {}{}", style.status(mark(step.status)), tries(step), detail(step, now));
+        let line =
+            format!("  {}  {name}  {took:<8} {}{}", style.status(mark(step.status)), tries(step), detail(step, now));
         let _ = writeln!(text, "{}", line.trim_end());
         if step.possible_repeat {
             let _ = writeln!(text, "        possible repeat: some try's outcome was never known");
@@ -241,7 +244,8 @@ fn advice(run: &RunRow, steps: &[&StepRow]) -> String {
         return String::new();
     }
     let id = run.run_id.short();
-    let bad = |step: &&&StepRow| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled);
+    let bad =
+        |step: &&&StepRow| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled);
     let Some(failed) = steps.iter().find(bad) else {
         return format!("again: leadflow runs resubmit {id}\n");
     };

@@ -18,7 +18,8 @@ pub(super) fn run(global: &Global, args: &args::Url) -> anyhow::Result<Exit> {
     if args.rotate.is_some() && targets.iter().any(|(_, flow)| unsigned(flow)) {
         anyhow::bail!("this flow has `authentication: none`: there is no key to rotate");
     }
-    let keys = if targets.iter().all(|(_, flow)| unsigned(flow)) { None } else { Some(keys(&settings, args, &targets)?) };
+    let keys =
+        if targets.iter().all(|(_, flow)| unsigned(flow)) { None } else { Some(keys(&settings, args, &targets)?) };
     let mut text = String::new();
     for (name, flow) in &targets {
         let query = keys.as_ref().map(|keys| keys.url_query(name, slot, expires_at)).unwrap_or_default();

@@ -72,7 +72,8 @@ impl Linter<'_> {
             return;
         }
         if let Some(variants) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {
-            let variants: Vec<Value> = variants.iter().map(|variant| resolve(variant, &self.root).into_owned()).collect();
+            let variants: Vec<Value> =
+                variants.iter().map(|variant| resolve(variant, &self.root).into_owned()).collect();
             self.variants(pointer, value, &variants);
             if schema.get("properties").is_none() {
                 return;
@@ -106,7 +107,8 @@ impl Linter<'_> {
             match (properties.get(key), schema.get("additionalProperties")) {
                 (Some(schema), _) => self.node(&at, value, schema),
                 (None, Some(Value::Bool(false))) => {
-                    let block = if pointer.is_empty() { "leadflow.yaml".to_owned() } else { format!("`{}`", dotted(pointer)) };
+                    let block =
+                        if pointer.is_empty() { "leadflow.yaml".to_owned() } else { format!("`{}`", dotted(pointer)) };
                     self.unknown_key(&at, key, &block, properties.keys().map(String::as_str));
                 }
                 (None, schema) => {
@@ -142,7 +144,11 @@ impl Linter<'_> {
                     None => self.missing_key(pointer, "type"),
                     Some(tag) => match tags.iter().find(|(names, _)| names.contains(&tag.as_str())) {
                         Some((_, variant)) => self.node(pointer, value, variant),
-                        None => self.unknown_tag(&child(pointer, "type"), &tag, tags.iter().flat_map(|(names, _)| names.iter().copied())),
+                        None => self.unknown_tag(
+                            &child(pointer, "type"),
+                            &tag,
+                            tags.iter().flat_map(|(names, _)| names.iter().copied()),
+                        ),
                     },
                 };
             }
@@ -288,14 +294,16 @@ impl Linter<'_> {
             return self.not_yet_value(pointer, kind);
         }
         let known: Vec<&str> = connectors::ALL.iter().map(|connector| connector.spec().kind).collect();
-        let hint = nearest(kind, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let hint =
+            nearest(kind, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let message = format!("there is no connector `{kind}`{hint}");
         self.add("unknown_connector", pointer, message, Some(format!("connectors: {}", known.join(", "))));
     }
 
     fn admin_token(&mut self, value: &Value) {
         let Some(admin) = value.get("admin") else { return };
-        let listen = admin.get("listen").and_then(Value::as_str).and_then(|text| text.parse::<std::net::SocketAddr>().ok());
+        let listen =
+            admin.get("listen").and_then(Value::as_str).and_then(|text| text.parse::<std::net::SocketAddr>().ok());
         let blank = match admin.get("token") {
             None | Some(Value::Null) => true,
             Some(token) => token.as_str().is_some_and(|text| text.trim().is_empty()),
@@ -328,8 +336,10 @@ impl Linter<'_> {
         if let Some(near) = nearest(key, known.iter().copied()) {
             message.push_str(&format!("; did you mean `{near}`?"));
         }
-        let help = if known.is_empty() { "it has no keys of its own".into() } else { format!("keys: {}", known.join(", ")) };
-        let finding = Diagnostic::new("unknown_key", self.layers.key_place(pointer), dotted(pointer), message).help(help);
+        let help =
+            if known.is_empty() { "it has no keys of its own".into() } else { format!("keys: {}", known.join(", ")) };
+        let finding =
+            Diagnostic::new("unknown_key", self.layers.key_place(pointer), dotted(pointer), message).help(help);
         self.findings.push(finding);
     }
 
@@ -341,14 +351,20 @@ impl Linter<'_> {
 
     fn wrong_type(&mut self, pointer: &str, value: &Value, wanted: &[&str]) {
         let words: Vec<&str> = wanted.iter().filter(|kind| **kind != "null").map(|kind| kind_word(kind)).collect();
-        let message = format!("`{}` must be {}, this is {}", dotted(pointer), words.join(" or "), crate::template::kind_of(value));
+        let message = format!(
+            "`{}` must be {}, this is {}",
+            dotted(pointer),
+            words.join(" or "),
+            crate::template::kind_of(value)
+        );
         let help = (wanted.contains(&"string") && !value.is_object() && !value.is_array())
             .then(|| "put it in quotes".to_owned());
         self.add("wrong_type", pointer, message, help);
     }
 
     fn wrong_value(&mut self, pointer: &str, value: &str, choices: &[&str]) {
-        let hint = nearest(value, choices.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let hint =
+            nearest(value, choices.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let message = format!("`{}` cannot be `{value}`{hint}", dotted(pointer));
         self.add("wrong_value", pointer, message, Some(format!("one of: {}", choices.join(", "))));
     }
@@ -401,7 +417,12 @@ fn resolve<'s>(schema: &'s Value, root: &'s Value) -> std::borrow::Cow<'s, Value
 /// Whether the schema, or the one alternative to null in it, is of a secret.
 fn is_secret(schema: &Value) -> bool {
     let flagged = |schema: &Value| schema.get("x-secret").and_then(Value::as_bool).unwrap_or(false);
-    flagged(schema) || schema.get("anyOf").and_then(Value::as_array).is_some_and(|variants| variants.len() == 2 && variants.iter().any(|variant| accepts_only_null(variant)) && variants.iter().any(flagged))
+    flagged(schema)
+        || schema.get("anyOf").and_then(Value::as_array).is_some_and(|variants| {
+            variants.len() == 2
+                && variants.iter().any(|variant| accepts_only_null(variant))
+                && variants.iter().any(flagged)
+        })
 }
 
 fn accepts_only_null(schema: &Value) -> bool {
@@ -475,7 +496,9 @@ pub(super) fn bad_url(text: &str) -> Option<String> {
     match url::Url::parse(text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => Some("it must start with https:// or http://".into()),
         Ok(url) if url.host_str().is_none() => Some("it has no host".into()),
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => Some("it must not have a query or fragment".into()),
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            Some("it must not have a query or fragment".into())
+        }
         Ok(_) => None,
         Err(_) => Some(format!("`{text}` is not a URL")),
     }

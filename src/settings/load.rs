@@ -166,7 +166,12 @@ fn is_map(doc: &Doc, findings: &mut Vec<Diagnostic>) -> bool {
     let fits = doc.value.is_object() || doc.value.is_null();
     if !fits {
         let kind = crate::template::kind_of(&doc.value);
-        findings.push(Diagnostic::new("wrong_type", doc.value_place(""), "", format!("settings are a map, this is {kind}")));
+        findings.push(Diagnostic::new(
+            "wrong_type",
+            doc.value_place(""),
+            "",
+            format!("settings are a map, this is {kind}"),
+        ));
     }
     fits
 }

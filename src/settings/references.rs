@@ -38,7 +38,13 @@ pub(super) struct References {
 }
 
 /// Follows every reference in `value`. What cannot be followed stays as written.
-pub(super) fn follow(value: &mut Value, layers: &Layers, base: &Path, variables: Variables<'_>, mode: Mode) -> References {
+pub(super) fn follow(
+    value: &mut Value,
+    layers: &Layers,
+    base: &Path,
+    variables: Variables<'_>,
+    mode: Mode,
+) -> References {
     let mut walk = Walk { layers, base, variables, mode, references: References::default() };
     walk.value("", value);
     walk.references

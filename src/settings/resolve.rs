@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::load::LoadOptions;
 use super::layers::Layers;
+use super::load::LoadOptions;
 use super::{Connection, Limits, Retention, Settings, format};
 use crate::diagnostic::Diagnostic;
 use crate::flow::Defaults;

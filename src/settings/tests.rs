@@ -8,14 +8,20 @@ use super::print::{self, MASK};
 use crate::flow::retry::{RetryKind, RetryPolicy};
 
 /// Loads `files` (name, text) of a fresh folder, the first one as `--config`.
-fn load(files: &[(&str, &str)], env: Option<&str>, mode: Mode, variables: &[(&str, &str)]) -> (Loaded, tempfile::TempDir) {
+fn load(
+    files: &[(&str, &str)],
+    env: Option<&str>,
+    mode: Mode,
+    variables: &[(&str, &str)],
+) -> (Loaded, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("temporary folder");
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).expect("write");
     }
     let config = files.first().map(|(name, _)| folder.path().join(name));
     let options = LoadOptions { config, env: env.map(str::to_owned), ..LoadOptions::default() };
-    let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let variable =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     (load_with(&options, mode, &variable).expect("files that can be read"), folder)
 }
 
@@ -195,7 +201,10 @@ fn an_unset_variable_is_a_note_in_check_and_an_error_in_serve() {
 
     let (served, _folder) = load(&[("leadflow.yaml", text)], None, Mode::Serve, &[]);
     assert!(served.settings.is_none());
-    assert_eq!(served.findings.iter().filter(|finding| crate::diagnostic::has_errors(&[(*finding).clone()])).count(), 3);
+    assert_eq!(
+        served.findings.iter().filter(|finding| crate::diagnostic::has_errors(&[(*finding).clone()])).count(),
+        3
+    );
 }
 
 #[test]
@@ -241,8 +250,21 @@ fn secrets_of_a_connection_are_masked_and_flagged() {
 fn every_code_is_in_the_catalogue() {
     let sources = [include_str!("check.rs"), include_str!("references.rs"), include_str!("load.rs")];
     let codes = [
-        "unknown_key", "missing_key", "wrong_type", "wrong_value", "not_yet", "bad_duration", "bad_size", "bad_rate",
-        "bad_address", "bad_url", "bad_reference", "unset_variable", "missing_file", "unknown_connector", "literal_secret",
+        "unknown_key",
+        "missing_key",
+        "wrong_type",
+        "wrong_value",
+        "not_yet",
+        "bad_duration",
+        "bad_size",
+        "bad_rate",
+        "bad_address",
+        "bad_url",
+        "bad_reference",
+        "unset_variable",
+        "missing_file",
+        "unknown_connector",
+        "literal_secret",
         "admin_token_required",
     ];
     for code in codes {

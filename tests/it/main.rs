@@ -3,5 +3,7 @@
 mod architecture;
 mod crash;
 mod drain;
+mod fault_sweep;
+mod main_path;
 mod support;
 mod synced;
