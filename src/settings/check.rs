@@ -33,7 +33,9 @@ pub(super) struct Marks {
 /// Checks `value` and turns texts that came from references into the numbers and booleans that are wanted.
 pub(super) fn check(value: &mut Value, layers: &Layers, references: &References) -> (Vec<Diagnostic>, Marks) {
     let mut linter = Linter { layers, references, findings: Vec::new(), marks: Marks::default(), root: Value::Null };
-    let schema = format::schema_of::<format::File>();
+    let mut schema = format::schema_of::<format::File>();
+    // The defaults fill in whatever the user does not say; connections are checked by their type below.
+    schema.as_object_mut().and_then(|schema| schema.remove("required"));
     let connections = value.get_mut("connections").map(Value::take);
     linter.node("", value, &schema);
     if let Some(mut connections) = connections {
@@ -117,7 +119,6 @@ impl Linter<'_> {
                 }
             }
         }
-        // The defaults fill in whatever a block of ours does not say; only a connection's blocks may lack something.
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             if entries.get(key).is_none_or(Value::is_null) {
                 self.missing_key(pointer, key);

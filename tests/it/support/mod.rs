@@ -81,6 +81,13 @@ impl Workspace {
         serde_json::from_str(&self.expect(0, arguments)).expect("JSON")
     }
 
+    /// A run as `runs show --json` prints it, whatever became of it: a run that failed is exit code 1.
+    pub fn show(&self, id: &str) -> Value {
+        let output = self.run(&["runs", "show", id, "--json"]);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
     /// Starts `serve` on free ports and waits until it is ready.
     pub fn serve(&self) -> Server {
         self.serve_with(&[])
