@@ -114,7 +114,7 @@ pub fn print_duration(duration: Duration) -> String {
     for (unit, millis) in DURATION_UNITS {
         let count = rest / millis;
         if count > 0 {
-            text.push_str(&format!("{count}{unit}"));
+            text.extend([&count.to_string(), *unit]);
             rest %= millis;
         }
     }

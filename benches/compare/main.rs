@@ -54,21 +54,30 @@ fn main() {
 /// (a) Durable accept alone.
 fn accept_alone(lead: &[u8], time: Duration) {
     println!("(a) durable accept: requests/s, p50, p99");
-    println!("{:<12} {:>12} {:>12} {:>12} {:>10} {:>10}", "connections", "bare", "durable", "leadflow", "/bare", "/durable");
+    println!(
+        "{:<12} {:>12} {:>12} {:>12} {:>10} {:>10}",
+        "connections", "bare", "durable", "leadflow", "/bare", "/durable"
+    );
     for connections in CONNECTIONS {
         let bare = measure(&minimal_server("bare"), "/", connections, lead, time);
         let durable = measure(&minimal_server("durable"), "/", connections, lead, time);
         let ours = measure(&leadflow(PURE), "/flows/pure", connections, lead, time);
         println!(
             "{connections:<12} {:>12.0} {:>12.0} {:>12.0} {:>10.2} {:>10.2}",
-            bare.per_second(), durable.per_second(), ours.per_second(),
-            ours.per_second() / bare.per_second(), ours.per_second() / durable.per_second(),
+            bare.per_second(),
+            durable.per_second(),
+            ours.per_second(),
+            ours.per_second() / bare.per_second(),
+            ours.per_second() / durable.per_second(),
         );
         for (name, figures) in [("p50", 0.50), ("p99", 0.99)] {
             println!(
                 "{name:>12} {:>9.2} ms {:>9.2} ms {:>9.2} ms {:>10.2} {:>10.2}",
-                bare.millis(figures), durable.millis(figures), ours.millis(figures),
-                ours.millis(figures) / bare.millis(figures), ours.millis(figures) / durable.millis(figures),
+                bare.millis(figures),
+                durable.millis(figures),
+                ours.millis(figures),
+                ours.millis(figures) / bare.millis(figures),
+                ours.millis(figures) / durable.millis(figures),
             );
         }
     }
@@ -77,7 +86,10 @@ fn accept_alone(lead: &[u8], time: Duration) {
 /// (b) From accept to the finished run: a record in the embedded store and a mail in the outbox.
 fn to_finished_run(lead: &[u8], time: Duration) {
     println!("\n(b) accept to finished run (record + outbox mail)");
-    println!("{:<12} {:>12} {:>10} {:>10} {:>14} {:>8}", "connections", "accepts/s", "p50", "p99", "finished/s", "/bare");
+    println!(
+        "{:<12} {:>12} {:>10} {:>10} {:>14} {:>8}",
+        "connections", "accepts/s", "p50", "p99", "finished/s", "/bare"
+    );
     for connections in CONNECTIONS {
         let bare = measure(&minimal_server("bare"), "/", connections, lead, time);
         let server = leadflow(FULL);
@@ -86,8 +98,11 @@ fn to_finished_run(lead: &[u8], time: Duration) {
         let finished = until_finished(&server, figures.count());
         println!(
             "{connections:<12} {:>12.0} {:>7.2} ms {:>7.2} ms {:>14.0} {:>8.2}",
-            figures.per_second(), figures.millis(0.50), figures.millis(0.99),
-            finished as f64 / began.elapsed().as_secs_f64(), figures.per_second() / bare.per_second(),
+            figures.per_second(),
+            figures.millis(0.50),
+            figures.millis(0.99),
+            finished as f64 / began.elapsed().as_secs_f64(),
+            figures.per_second() / bare.per_second(),
         );
     }
 }

@@ -28,7 +28,8 @@ pub fn serve(kind: &str) {
             tokio::spawn(async move {
                 let service = service_fn(move |request| answer(request, durable.clone()));
                 // The client ends the measurement by closing.
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
@@ -63,15 +64,18 @@ impl Durable {
             serde_json::from_str(include_str!("../../schemas/marketplace-lead.json")).expect("JSON");
         let schema = jsonschema::options().offline().build(&schema).expect("a schema");
         let mut db = rusqlite::Connection::open("minimal.db").expect("a database");
-        db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE leads(id INTEGER PRIMARY KEY, body BLOB);")
-            .expect("a table");
+        db.execute_batch(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE leads(id INTEGER PRIMARY KEY, body BLOB);",
+        )
+        .expect("a table");
         let (inserts, queue) = mpsc::channel::<Insert>();
         std::thread::spawn(move || {
             while let Ok(first) = queue.recv() {
                 let group: Vec<Insert> = std::iter::once(first).chain(queue.try_iter().take(1023)).collect();
                 let transaction = db.transaction().expect("begin");
                 for (body, _) in &group {
-                    let mut insert = transaction.prepare_cached("INSERT INTO leads(body) VALUES (?1)").expect("prepare");
+                    let mut insert =
+                        transaction.prepare_cached("INSERT INTO leads(body) VALUES (?1)").expect("prepare");
                     insert.execute([body.as_ref()]).expect("insert");
                 }
                 transaction.commit().expect("commit");

@@ -35,7 +35,8 @@ pub(super) fn connections(settings: &Settings) -> anyhow::Result<Connections> {
             }),
         );
     }
-    let transport = HttpTransport::anonymous(&reach.reach.http).map_err(|message| anyhow::anyhow!("outbound: {message}"))?;
+    let transport =
+        HttpTransport::anonymous(&reach.reach.http).map_err(|message| anyhow::anyhow!("outbound: {message}"))?;
     open.insert(
         String::new(),
         Arc::new(OpenConnection {

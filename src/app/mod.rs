@@ -172,7 +172,12 @@ fn engine_config(
 }
 
 /// Pins every loaded text in the store, then makes the set: a run must never be accepted on a text that is not there.
-async fn make_live(folder: Folder, store: &Arc<dyn Store>, engine: &Engine, clock: &dyn Clock) -> anyhow::Result<FlowSet> {
+async fn make_live(
+    folder: Folder,
+    store: &Arc<dyn Store>,
+    engine: &Engine,
+    clock: &dyn Clock,
+) -> anyhow::Result<FlowSet> {
     let now = clock.now();
     let mut set = FlowSet { generation: 1, loaded_at: now, ..FlowSet::default() };
     for finding in &folder.findings {

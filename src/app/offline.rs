@@ -76,7 +76,8 @@ pub async fn resubmit(
     let new = match action {
         None => again::from_start(&stored, text, now)?,
         Some(action) => {
-            let origin_flow = pinned.as_ref().map_err(|why| anyhow::anyhow!("the run's flow text cannot be read: {why}"))?;
+            let origin_flow =
+                pinned.as_ref().map_err(|why| anyhow::anyhow!("the run's flow text cannot be read: {why}"))?;
             again::from_action(&stored, origin_flow, text, action, now)?
         }
     };
@@ -90,7 +91,10 @@ pub async fn resubmit_rejected(
     row: RejectedRow,
 ) -> anyhow::Result<Result<RunId, Problem>> {
     if let Some(run) = row.resubmitted_as {
-        bail!("this request was resubmitted already, as run {run}; to repeat it: leadflow runs resubmit {}", run.short());
+        bail!(
+            "this request was resubmitted already, as run {run}; to repeat it: leadflow runs resubmit {}",
+            run.short()
+        );
     }
     let Some((flow, id)) = current(store, settings, &row.flow).await? else {
         bail!("there is no flow `{}` on disk; a refused request needs one to run on", row.flow);

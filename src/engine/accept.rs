@@ -1,5 +1,6 @@
 //! From a request to a stored run: parse, conditions, pure actions, one commit; only then the 202.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
@@ -150,6 +151,9 @@ impl Engine {
         let new = NewRun { run, steps: commit.steps.clone(), records: commit.records.clone() };
         if let Err(error) = self.store.accept(new).await {
             self.ports.answers.forget(run_id);
+            // The answer may have been lost after the commit: then the run is ours, and nobody works on it yet.
+            drop(presence);
+            self.astray.store(true, Ordering::SeqCst);
             return unavailable(error);
         }
         actor.committed(&commit);

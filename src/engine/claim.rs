@@ -1,6 +1,7 @@
 //! Takes runs that are due from the store, lane by lane, as far as slots are free; finds what other processes asked for.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::actor::{Actor, Seed};
@@ -10,11 +11,13 @@ use super::texts::TextError;
 use super::{Engine, restore};
 use crate::clock::{Micros, micros};
 use crate::run::RunStatus;
-use crate::store::{LaneWant, RunCommit, StoreResult, StoredRun};
+use crate::store::{LaneState, LaneWant, RunCommit, StoreResult, StoredRun};
 use crate::triggers::request::{self, BodyLimits};
 
 /// Most runs of one lane in one claim.
 const CLAIM_LANE_MAX: usize = 64;
+/// Most runs without an actor that are looked at together.
+const ASTRAY_MAX: usize = 10_000;
 /// How often the store is asked whether another process changed it.
 const FOREIGN_POLL: Duration = Duration::from_millis(250);
 /// How often lanes are counted when nothing else asks for it: the truth behind every signal.
@@ -56,12 +59,34 @@ pub(super) async fn work(engine: Arc<Engine>) {
 /// next pass is due, if one was made.
 async fn look(engine: &Arc<Engine>, due: bool) -> StoreResult<Option<Micros>> {
     let changed = engine.store.changed_elsewhere().await?;
-    if changed {
+    if due || changed {
         for run in engine.store.cancel_requests(&engine.ports.owner).await? {
             engine.cancel_active(run);
         }
     }
+    if engine.astray.swap(false, Ordering::SeqCst) {
+        if let Err(error) = find_astray(engine).await {
+            engine.astray.store(true, Ordering::SeqCst);
+            return Err(error);
+        }
+    }
     if due || changed { pass(engine).await.map(Some) } else { Ok(None) }
+}
+
+/// Gives actors to runs that are ours and have none, because the answer to the accept or claim was lost.
+async fn find_astray(engine: &Arc<Engine>) -> StoreResult<()> {
+    for run in engine.store.owned(&engine.ports.owner, ASTRAY_MAX).await? {
+        if engine.is_active(run) {
+            continue;
+        }
+        let Some(stored) = engine.store.run(run).await? else { continue };
+        let ours = stored.run.owner.as_deref() == Some(engine.ports.owner.as_str());
+        if ours && !engine.is_active(run) {
+            tracing::warn!(%run, flow = %stored.run.flow, "taking up a run whose answer from the store was lost");
+            take_up(engine, stored, Vec::new()).await;
+        }
+    }
+    Ok(())
 }
 
 /// One pass over the lanes.
@@ -80,29 +105,37 @@ async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
             permits.extend(taken);
         }
     }
-    let claimed =
-        if wants.is_empty() { Vec::new() } else { engine.store.claim(&engine.ports.owner, wants, now).await? };
-    let backlogs: Vec<(String, u64)> = lanes
-        .iter()
-        .map(|lane| {
-            let taken = claimed.iter().filter(|stored| stored.run.lane == lane.lane).count() as u64;
-            (lane.lane.clone(), lane.due.saturating_sub(taken))
-        })
-        .collect();
-    engine.ports.lanes.set_backlogs(&backlogs);
-    let more = backlogs.iter().any(|(lane, left)| {
-        *left > 0 && claimed.iter().filter(|stored| stored.run.lane == *lane).count() == CLAIM_LANE_MAX
-    });
+    if wants.is_empty() {
+        return Ok(settle_backlogs(engine, &lanes, &[], now));
+    }
+    let claimed = match engine.store.claim(&engine.ports.owner, wants, now).await {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            engine.astray.store(true, Ordering::SeqCst);
+            return Err(error);
+        }
+    };
+    let next = settle_backlogs(engine, &lanes, &claimed, now);
     for stored in claimed {
         let permit = permits.iter().position(|permit| permit.lane() == stored.run.lane);
         let reserved = permit.map(|index| permits.swap_remove(index)).into_iter().collect();
         take_up(engine, stored, reserved).await;
     }
-    if more {
+    Ok(next)
+}
+
+/// Notes what is left in each lane; answers when the next pass is due.
+fn settle_backlogs(engine: &Engine, lanes: &[LaneState], claimed: &[StoredRun], now: Micros) -> Micros {
+    let taken = |lane: &str| claimed.iter().filter(|stored| stored.run.lane == lane).count();
+    let left = |lane: &LaneState| lane.due.saturating_sub(taken(&lane.lane) as u64);
+    let backlogs: Vec<(String, u64)> = lanes.iter().map(|lane| (lane.lane.clone(), left(lane))).collect();
+    engine.ports.lanes.set_backlogs(&backlogs);
+    // A full batch that left something: there may be slots for more right now.
+    if lanes.iter().any(|lane| left(lane) > 0 && taken(&lane.lane) == CLAIM_LANE_MAX) {
         engine.wake.notify_one();
     }
     let next = lanes.iter().filter_map(|lane| lane.next_due_at).min().unwrap_or(Micros::MAX);
-    Ok(next.min(now + micros(FULL_POLL)))
+    next.min(now + micros(FULL_POLL))
 }
 
 /// Gives a claimed run its actor, or holds it when its text cannot be read.
@@ -169,6 +202,7 @@ async fn close(engine: &Arc<Engine>, stored: &StoredRun, status: RunStatus, code
         records: Vec::new(),
     };
     if let Err(error) = engine.store.commit(commit).await {
-        tracing::error!(run = %stored.run.run_id, %error, "cannot give a claimed run back; it resumes at the next start");
+        tracing::warn!(run = %stored.run.run_id, %error, "cannot give a claimed run back; looking again soon");
+        engine.astray.store(true, Ordering::SeqCst);
     }
 }

@@ -18,6 +18,7 @@ mod scope;
 mod texts;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -126,6 +127,8 @@ pub struct Engine {
     idle: Notify,
     /// Unfinished runs by flow, for the limit; counted in the store when a flow is first seen.
     unfinished: Mutex<HashMap<String, u64>>,
+    /// An answer of the store was lost: some run may be ours without an actor.
+    astray: AtomicBool,
     wake: Arc<Notify>,
     drain: watch::Sender<Drain>,
 }
@@ -157,6 +160,7 @@ impl Engine {
             active: Mutex::default(),
             idle: Notify::new(),
             unfinished: Mutex::default(),
+            astray: AtomicBool::new(false),
             wake,
             drain,
         });
@@ -198,6 +202,11 @@ impl Engine {
     /// How many runs are in memory.
     pub fn active_runs(&self) -> usize {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether a run has an actor.
+    fn is_active(&self, run: RunId) -> bool {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&run)
     }
 
     /// Whether a shutdown has begun.

@@ -8,6 +8,7 @@ pub mod control;
 pub mod format;
 pub mod plan;
 pub mod retry;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

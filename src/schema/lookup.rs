@@ -1,13 +1,15 @@
 //! What a schema says of a path that a template reads, and what the path was probably meant to be.
 
+use std::collections::VecDeque;
+
 use serde_json::Value;
 
 use super::PathAnswer;
 use super::views::Views;
 use crate::diagnostic::nearest;
 
-/// How deep a name is searched that stands elsewhere in the schema.
-const SEARCH_DEPTH_MAX: usize = 4;
+/// Most places of a schema in which a name is searched that does not stand where the path looks for it.
+const PLACES_MAX: usize = 200;
 
 /// What `schema` says of `segments`.
 pub(super) fn path(schema: &Value, segments: &[String]) -> PathAnswer {
@@ -62,7 +64,7 @@ fn suggestion<'s>(root: &'s Value, views: &Views<'s>, walked: &[String], rest: &
     let (wrong, behind) = rest.split_first()?;
     let Some(near) = nearest(wrong, views.names()) else {
         let name = rest.last()?.to_lowercase();
-        return elsewhere(root, &Views::root(root), &name, SEARCH_DEPTH_MAX);
+        return elsewhere(root, &name);
     };
     let mut path = walked.to_vec();
     path.push(near.to_owned());
@@ -76,15 +78,16 @@ fn suggestion<'s>(root: &'s Value, views: &Views<'s>, walked: &[String], rest: &
 }
 
 /// The shallowest path whose last name is `name`.
-fn elsewhere<'s>(root: &'s Value, views: &Views<'s>, name: &str, depth: usize) -> Option<String> {
-    if let Some(found) = views.names().find(|known| known.to_lowercase() == name) {
-        return Some(found.to_owned());
+fn elsewhere(root: &Value, name: &str) -> Option<String> {
+    let mut places = VecDeque::from([(String::new(), Views::root(root))]);
+    for _ in 0..PLACES_MAX {
+        let (prefix, views) = places.pop_front()?;
+        if let Some(found) = views.names().find(|known| known.to_lowercase() == name) {
+            return Some(format!("{prefix}{found}"));
+        }
+        if places.len() < PLACES_MAX {
+            places.extend(views.names().map(|known| (format!("{prefix}{known}."), views.property(root, known))));
+        }
     }
-    if depth == 0 {
-        return None;
-    }
-    views.names().find_map(|known| {
-        let inner = elsewhere(root, &views.property(root, known), name, depth - 1)?;
-        Some(format!("{known}.{inner}"))
-    })
+    None
 }

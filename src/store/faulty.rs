@@ -93,6 +93,7 @@ pass! {
     find_runs(part: &str, limit: usize) -> Vec<RunId>;
     list_runs(filter: RunFilter) -> Vec<StoredRun>;
     cancel_requests(owner: &str) -> Vec<RunId>;
+    owned(owner: &str, limit: usize) -> Vec<RunId>;
     lanes(now: Micros) -> Vec<LaneState>;
     unfinished(flow: &str, cap: u64) -> u64;
     text(id: TextId) -> Option<FlowText>;

@@ -158,7 +158,7 @@ pub(super) fn render(
     let steps = Cell::new(0);
     if let Some(Node::Output(output)) = body.lone.and_then(|at| body.nodes.get(at)) {
         let evaluator = Evaluator { scope, frame: None, steps: &steps };
-        let evaluated = evaluator.eval(&output.expr).map_err(|error| located(error, source, &output.range))?;
+        let evaluated = evaluator.eval(&output.expr).map_err(|error| located(&error, source, &output.range))?;
         return lone(evaluated, destination, scope);
     }
     let mut writer = Writer { text: String::new(), rendered: Vec::new(), destination, source, scope, steps: &steps };
@@ -191,13 +191,13 @@ pub(super) fn output_too_long(bytes_max: usize) -> RenderError {
 }
 
 /// Adds the expression that failed: the flow's own text, never the lead's.
-fn located(error: RenderError, source: &str, range: &Range<usize>) -> RenderError {
+fn located(error: &RenderError, source: &str, range: &Range<usize>) -> RenderError {
     let text = source.get(range.clone()).unwrap_or_default();
     let mut quote: String = text.chars().take(QUOTE_CHARS_MAX).collect();
     if quote.len() < text.len() {
         quote.push('…');
     }
-    RenderError { message: format!("{} in {}", error.message, quote.replace(['\n', '\r'], " ")), ..error }
+    RenderError::new(error.code, format!("{} in {}", error.message, quote.replace(['\n', '\r'], " ")))
 }
 
 struct Writer<'r> {
@@ -217,7 +217,7 @@ impl Writer<'_> {
                 Node::Text(text) => self.push(text)?,
                 Node::Output(output) => {
                     let result = self.output(output, frame);
-                    result.map_err(|error| located(error, self.source, &output.range))?;
+                    result.map_err(|error| located(&error, self.source, &output.range))?;
                 }
                 Node::Block(block) => self.block(block, frame)?,
             }
@@ -243,11 +243,8 @@ impl Writer<'_> {
             Destination::Url if is_parameter(&output.expr) => self.push(&text),
             Destination::Url => {
                 let start = self.text.len();
-                if is_ready {
-                    self.push(&text)?
-                } else {
-                    self.push(&print::encode_url(&text))?
-                }
+                let text = if is_ready { text.as_ref() } else { &print::encode_url(&text) };
+                self.push(text)?;
                 self.rendered.push(start..self.text.len());
                 Ok(())
             }
@@ -258,7 +255,7 @@ impl Writer<'_> {
     fn block<'f>(&mut self, block: &'f Block, frame: Option<&'f Frame<'f>>) -> Result<(), RenderError> {
         let scope = self.scope;
         let evaluator = Evaluator { scope, frame, steps: self.steps };
-        let subject = evaluator.eval(&block.subject).map_err(|error| located(error, self.source, &block.range))?.value;
+        let subject = evaluator.eval(&block.subject).map_err(|error| located(&error, self.source, &block.range))?.value;
         match (block.kind, subject.as_ref()) {
             (BlockKind::If, Value::Bool(true)) | (BlockKind::Unless, Value::Bool(false)) => {
                 self.nodes(&block.body, frame)
@@ -292,7 +289,7 @@ impl Writer<'_> {
                     _ => ("not_a_boolean", "true or false"),
                 };
                 let message = format!("`#{}` wants {wanted}, not {}", kind.name(), kind_of(value));
-                Err(located(RenderError::new(code, message), self.source, &block.range))
+                Err(located(&RenderError::new(code, message), self.source, &block.range))
             }
         }
     }

@@ -237,7 +237,7 @@ impl Rewriter<'_> {
             match self.peek()? {
                 "(" => {
                     self.at += 1;
-                    form = self.call(form.alone().to_owned(), depth)?;
+                    form = self.call(form.alone(), depth)?;
                 }
                 "?" | "?." => {
                     self.at += 1;
@@ -261,8 +261,8 @@ impl Rewriter<'_> {
         }
     }
 
-    fn call(&mut self, name: String, depth: usize) -> Option<Form> {
-        let mut text = name.clone();
+    fn call(&mut self, name: &str, depth: usize) -> Option<Form> {
+        let mut text = name.to_owned();
         while !self.take(")") {
             text = format!("{text} {}", self.expression(depth + 1)?.nested());
             self.take(",");

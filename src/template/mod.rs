@@ -9,6 +9,7 @@ pub mod expr;
 mod habits;
 pub mod helpers;
 mod print;
+mod resolve;
 mod scan;
 mod syntax;
 pub mod tree;

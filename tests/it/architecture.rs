@@ -6,12 +6,28 @@ use std::path::{Path, PathBuf};
 
 /// The order of the layers, as `src/lib.rs` tells it: a module imports only what stands above it.
 const LAYERS: &[&str] = &[
-    "clock", "ids", "secret", "units", "diagnostic", // ground
-    "yaml", "template", "schema", "flow", "run", // language
-    "store", "outbound", // world
-    "connectors", "actions", "triggers", // extension
-    "library", "engine", // engine
-    "settings", "server", "telemetry", "app", "cli", // surfaces and top
+    "clock",
+    "ids",
+    "secret",
+    "units",
+    "diagnostic", // ground
+    "yaml",
+    "template",
+    "schema",
+    "flow",
+    "run", // language
+    "store",
+    "outbound", // world
+    "connectors",
+    "actions",
+    "triggers", // extension
+    "library",
+    "engine", // engine
+    "settings",
+    "server",
+    "telemetry",
+    "app",
+    "cli", // surfaces and top
 ];
 
 /// Large dependencies and the modules that may name them.
@@ -123,7 +139,9 @@ fn only_the_command_line_prints() {
     let mut faults = Vec::new();
     for (path, text) in sources() {
         let code = production(&text);
-        let prints = ["println!(", "print!(", "eprintln!(", "eprint!(", "std::io::stdout"].iter().any(|word| code.contains(word));
+        let prints = ["println!(", "print!(", "eprintln!(", "eprint!(", "std::io::stdout"]
+            .iter()
+            .any(|word| code.contains(word));
         if prints && !matches!(module_of(&path).as_str(), "cli" | "main") {
             faults.push(path.display().to_string());
         }
@@ -159,7 +177,8 @@ fn functions_are_small() {
         let lines: Vec<&str> = text.lines().collect();
         for (start, line) in lines.iter().enumerate() {
             let code = line.trim_start();
-            let head = code.trim_start_matches("pub(super) ").trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            let head =
+                code.trim_start_matches("pub(super) ").trim_start_matches("pub(crate) ").trim_start_matches("pub ");
             let head = head.trim_start_matches("async ").trim_start_matches("const ");
             if !head.starts_with("fn ") || code.ends_with(';') {
                 continue;
@@ -178,17 +197,17 @@ fn functions_are_small() {
 /// Every action and connector is in its list, and every action's example compiles into a flow.
 #[test]
 fn every_extension_is_listed_and_documented() {
-    for (folder, listed) in [
-        ("actions", leadflow::actions::ALL.len()),
-        ("connectors", leadflow::connectors::ALL.len()),
-    ] {
+    for (folder, listed) in [("actions", leadflow::actions::ALL.len()), ("connectors", leadflow::connectors::ALL.len())]
+    {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
         let implementations = fs::read_dir(&path)
             .expect("folder")
             .filter(|entry| {
                 let text = fs::read_to_string(entry.as_ref().expect("entry").path()).unwrap_or_default();
-                production(&text).contains("impl Action for") || production(&text).contains("impl super::Action for")
-                    || production(&text).contains("impl Connector for") || production(&text).contains("impl super::Connector for")
+                production(&text).contains("impl Action for")
+                    || production(&text).contains("impl super::Action for")
+                    || production(&text).contains("impl Connector for")
+                    || production(&text).contains("impl super::Connector for")
             })
             .count();
         assert_eq!(implementations, listed, "every file in {folder}/ is in its ALL list");
@@ -200,9 +219,12 @@ fn every_extension_is_listed_and_documented() {
         .collect();
     for spec in &catalogue.actions {
         assert!(!spec.summary.is_empty(), "{} has a summary", spec.kind);
-        let indented = spec.example.trim().lines().enumerate().map(|(index, line)| {
-            if index == 0 { format!("  - {line}\n") } else { format!("    {line}\n") }
-        });
+        let indented = spec
+            .example
+            .trim()
+            .lines()
+            .enumerate()
+            .map(|(index, line)| if index == 0 { format!("  - {line}\n") } else { format!("    {line}\n") });
         let text = format!("name: example\ntrigger:\n  type: request\nactions:\n{}", indented.collect::<String>());
         let bundle = leadflow::flow::Bundle {
             file: format!("{}.yaml", spec.kind),

@@ -137,7 +137,8 @@ fn a_restart_is_quick_and_resumes_at_the_first_unfinished_action() {
         if number == 0 { Act::Answer(503, "{}") } else { Act::Answer(201, "{\"id\":\"7\"}") }
     });
     let workspace = Workspace::empty();
-    let flow = FLOW.replace("    url: /leads\n", "    url: /leads\n    retry: { policy: fixed, count: 5, interval: 3s }\n");
+    let flow =
+        FLOW.replace("    url: /leads\n", "    url: /leads\n    retry: { policy: fixed, count: 5, interval: 3s }\n");
     workspace.write("flows/numbered.yaml", &flow);
     let settings = format!(
         "connections:\n  crm: {{ type: records }}\n  mail: {{ type: outbox }}\n  api: {{ type: http, base_url: '{}' }}\n",

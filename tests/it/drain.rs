@@ -70,6 +70,7 @@ fn what_outlives_the_grace_time_is_handed_back_uncounted_and_flagged() {
     assert_eq!(run["actions"][0]["possible_repeat"], true, "{run:#}");
     let _server = workspace.serve();
     assert_eq!(workspace.until_ended()[0]["status"], "succeeded");
-    let keys: Vec<_> = crm.requests().iter().map(|request| request.header("idempotency-key").map(str::to_owned)).collect();
+    let keys: Vec<_> =
+        crm.requests().iter().map(|request| request.header("idempotency-key").map(str::to_owned)).collect();
     assert_eq!(keys[0], keys[1], "the repeat carries the same key");
 }

@@ -22,7 +22,15 @@ fn a_sync_returns_between_the_request_and_the_202() {
     let plain = workspace.command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let mut command = Command::new("strace");
     command
-        .args(["-f", "-ttt", "-s", "256", "-e", "trace=fsync,fdatasync,read,recvfrom,write,writev,sendto,sendmsg", "-o"])
+        .args([
+            "-f",
+            "-ttt",
+            "-s",
+            "256",
+            "-e",
+            "trace=fsync,fdatasync,read,recvfrom,write,writev,sendto,sendmsg",
+            "-o",
+        ])
         .arg(&trace)
         .arg(plain.get_program())
         .args(plain.get_args())
@@ -36,7 +44,9 @@ fn a_sync_returns_between_the_request_and_the_202() {
     let position = |what: &str, from: usize, holds: &dyn Fn(&str) -> bool| {
         from + lines[from..].iter().position(|line| holds(line)).unwrap_or_else(|| panic!("no {what} in the trace"))
     };
-    let request = position("request", 0, &|line| line.contains("POST /flows/pure") && line.contains("424242") || line.contains("{\\\"number\\\":424242}"));
+    let request = position("request", 0, &|line| {
+        line.contains("POST /flows/pure") && line.contains("424242") || line.contains("{\\\"number\\\":424242}")
+    });
     // A call that was interrupted in the listing ends in a line "<... fdatasync resumed>) = 0".
     let synced = position("sync", request, &|line| line.contains("sync") && line.trim_end().ends_with("= 0"));
     let answered = position("202", request, &|line| line.contains("HTTP/1.1 202"));

@@ -28,7 +28,9 @@ impl Actor {
             match self.ports.journal.commit(commit.clone()).await {
                 Ok(()) => break,
                 Err(StoreError::Fenced) => {
-                    tracing::warn!(run = %self.identity.run_id, "another node holds this run now; stopping work on it");
+                    // Also when an earlier answer to this very commit was lost: then it is done.
+                    tracing::warn!(run = %self.identity.run_id, "this run is not ours any more; stopping work on it");
+                    self.ports.answers.forget(self.identity.run_id);
                     return false;
                 }
                 Err(error) if *self.ports.drain.borrow() == Drain::GiveUp => {

@@ -215,6 +215,11 @@ impl Store for SqliteStore {
         self.read(move |conn| read::cancel_requests(conn, &owner))
     }
 
+    fn owned(&self, owner: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RunId>>> {
+        let owner = owner.to_owned();
+        self.read(move |conn| read::owned(conn, &owner, limit))
+    }
+
     fn lanes(&self, now: Micros) -> Fut<'_, StoreResult<Vec<LaneState>>> {
         self.read(move |conn| read::lanes(conn, now))
     }

@@ -48,6 +48,9 @@ pub(super) const SQL_UNFINISHED: &str = "SELECT count(*) FROM (SELECT 1 FROM run
 pub(super) const SQL_CANCEL_REQUESTS: &str =
     "SELECT run_id FROM runs INDEXED BY runs_owned WHERE owner = ?1 AND cancel = 1";
 
+/// Runs of an owner.
+pub(super) const SQL_OWNED: &str = "SELECT run_id FROM runs INDEXED BY runs_owned WHERE owner = ?1 LIMIT ?2";
+
 /// Runs by status.
 pub(super) const SQL_COUNTS: &str = "SELECT status, count(*) FROM runs INDEXED BY runs_status GROUP BY status";
 
@@ -195,6 +198,12 @@ pub(super) fn unfinished(conn: &Connection, flow: &str, cap: u64) -> rusqlite::R
 /// [`Store::cancel_requests`](crate::store::Store::cancel_requests).
 pub(super) fn cancel_requests(conn: &Connection, owner: &str) -> rusqlite::Result<Vec<RunId>> {
     conn.prepare_cached(SQL_CANCEL_REQUESTS)?.query_map([owner], |row| rows::run_id(row, 0))?.collect()
+}
+
+/// [`Store::owned`](crate::store::Store::owned).
+pub(super) fn owned(conn: &Connection, owner: &str, limit: usize) -> rusqlite::Result<Vec<RunId>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    conn.prepare_cached(SQL_OWNED)?.query_map((owner, limit), |row| rows::run_id(row, 0))?.collect()
 }
 
 /// [`Store::counts`](crate::store::Store::counts).

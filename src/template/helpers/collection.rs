@@ -12,7 +12,7 @@ pub(super) const HELPERS: &[HelperSpec] = &[
         aliases: &[],
         arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::TextOrList] },
         options: &[],
-        summary: "the number of items of a list, or of UTF-16 units of a text; null counts as empty text",
+        summary: "the number of items of a list, or of UTF-16 units of a text; null fails",
         examples: &[
             example("{{length trigger.body.Tags}}", r#"{"Tags":["a","b"]}"#, "2"),
             example("{{length '😀'}}", "{}", "2"),
@@ -39,7 +39,6 @@ pub(super) const HELPERS: &[HelperSpec] = &[
 fn length(given: &Given<'_>) -> Result<Value, RenderError> {
     match given.value(0) {
         Value::Array(items) => Ok(items.len().into()),
-        Value::Null => Ok(0.into()),
         Value::String(text) => Ok(text.encode_utf16().count().into()),
         other => Err(given.wants(0, "a text or a list", other)),
     }

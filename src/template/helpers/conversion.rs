@@ -25,7 +25,7 @@ pub(super) const HELPERS: &[HelperSpec] = &[
         aliases: &[],
         arguments: Signature { min: 1, max: 1, names: &["text"], kinds: &[Kind::Text] },
         options: &[],
-        summary: "the value that a JSON text stands for; empty text and null give null",
+        summary: "the value that a JSON text stands for; empty text gives null, null fails",
         examples: &[
             example("{{json trigger.body.Extra}}", r#"{"Extra":"{\"a\":1}"}"#, r#"{"a":1}"#),
             example("{{json ''}}", "{}", "null"),
@@ -36,7 +36,7 @@ pub(super) const HELPERS: &[HelperSpec] = &[
 ];
 
 fn json(given: &Given<'_>) -> Result<Value, RenderError> {
-    let text = given.text(0)?;
+    let Value::String(text) = given.value(0) else { return Err(given.wants(0, "a text", given.value(0))) };
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }

@@ -95,7 +95,8 @@ impl Signature {
     pub fn usage(&self, name: &str) -> String {
         let mut usage = name.to_owned();
         for (at, argument) in self.names.iter().enumerate() {
-            usage.push_str(&if at < self.min { format!(" {argument}") } else { format!(" [{argument}]") });
+            let (open, close) = if at < self.min { ("", "") } else { ("[", "]") };
+            usage.extend([" ", open, argument, close]);
         }
         if self.max == usize::MAX {
             usage.push_str(" …");
