@@ -20,7 +20,7 @@ use crate::schema::Validation;
 #[serde(deny_unknown_fields)]
 pub struct FlowFile {
     /// The flow's name; its URL belongs to it. Default: the file's name without its extension.
-    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9-]*$"), example = "contoso-backup")]
+    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9-]*$"), example = &"contoso-backup")]
     pub name: Option<String>,
     /// What the flow is for: shown to people, and `flow.description` in templates.
     pub description: Option<String>,
@@ -76,7 +76,7 @@ pub struct TriggerFile {
     #[schemars(schema_with = "methods")]
     pub method: Option<Value>,
     /// Path behind the flow's URL, with `{parameters}` that templates see as `trigger.path.NAME`.
-    #[schemars(extend("x-fixed" = true), example = "customers/{id}")]
+    #[schemars(extend("x-fixed" = true), example = &"customers/{id}")]
     pub path: Option<String>,
     /// Who may post. `signed_url` (default): whoever knows the signed URL. `none`: anybody.
     #[schemars(extend(
@@ -133,7 +133,7 @@ pub struct TestLeadsFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct CommonKeys {
     /// The action's name: unique in the flow, `actions.NAME` in templates.
-    #[schemars(required, regex(pattern = "^[A-Za-z][A-Za-z0-9_]{0,79}$"), example = "create_lead")]
+    #[schemars(required, regex(pattern = "^[A-Za-z][A-Za-z0-9_]{0,79}$"), example = &"create_lead")]
     pub name: Option<String>,
     /// What the action does.
     #[serde(rename = "type")]
@@ -143,7 +143,7 @@ pub struct CommonKeys {
     pub description: Option<String>,
     /// The action runs only when this is true: a template that gives a boolean, or a list of them. One that is turned
     /// off counts as succeeded for those who wait for it.
-    #[schemars(schema_with = "boolean_templates", example = "{{ne trigger.body.ActionCode 'DNC'}}")]
+    #[schemars(schema_with = "boolean_templates", example = &"{{ne trigger.body.ActionCode 'DNC'}}")]
     pub when: Option<Value>,
     /// `{}`: start at once, beside the action before. Without it the action waits for the one before it.
     #[schemars(schema_with = "run_after")]
@@ -151,7 +151,7 @@ pub struct CommonKeys {
     /// When and how often to try again what may succeed later.
     pub retry: Option<RetryFile>,
     /// Longest time of one try: `30s`, `2m`. Default: 2m.
-    #[schemars(extend("x-fixed" = true, "x-duration" = true), example = "30s")]
+    #[schemars(extend("x-fixed" = true, "x-duration" = true), example = &"30s")]
     pub timeout: Option<String>,
     /// Hides inputs or outputs in the history.
     #[schemars(extend("x-not-yet" = ""))]
@@ -184,7 +184,7 @@ pub struct RetryFile {
 }
 
 fn body_schema(_: &mut schemars::SchemaGenerator) -> Schema {
-    json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "object" }], "x-fixed": "text" })
+    json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "object" }] })
 }
 
 fn methods(_: &mut schemars::SchemaGenerator) -> Schema {

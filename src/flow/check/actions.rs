@@ -20,9 +20,9 @@ use crate::units;
 use crate::yaml::{child, dotted};
 
 /// What all actions of a flow share while they are compiled.
-struct Block<'a> {
-    parameters: &'a Value,
-    trigger: &'a Trigger,
+struct Block<'b, 'a> {
+    parameters: &'b Value,
+    trigger: &'b Trigger,
     path_parameters: Vec<String>,
     neighbours: Vec<Neighbour<'a>>,
 }
@@ -81,14 +81,14 @@ impl<'a> Linter<'a> {
         }
     }
 
-    fn action(&mut self, index: usize, item: &Value, block: &Block<'a>, awaited: &[usize]) -> Option<Action> {
+    fn action(&mut self, index: usize, item: &Value, block: &Block<'_, 'a>, awaited: &[usize]) -> Option<Action> {
         let pointer = format!("/actions/{index}");
         let Some(entries) = item.as_object() else {
             let message = "an action is a map with `name`, `type` and the type's own keys".to_owned();
             self.report("wrong_type", &pointer, message, None);
             return None;
         };
-        self.name(&pointer, entries);
+        self.action_name(&pointer, entries);
         let spec = self.spec(&pointer, entries, block)?;
         let before = self.findings.len();
         let keys = schema::of_action(spec);
@@ -117,10 +117,7 @@ impl<'a> Linter<'a> {
             connection,
             when,
             retry,
-            timeout: common
-                .timeout
-                .and_then(|text| units::duration(&text).ok())
-                .unwrap_or(self.bundle.defaults.timeout),
+            timeout: common.timeout.and_then(|text| units::duration(&text).ok()),
             volatile: inputs.is_volatile(),
             guard,
             url_from_value: lone_url,
@@ -128,7 +125,7 @@ impl<'a> Linter<'a> {
         })
     }
 
-    fn name(&mut self, pointer: &str, entries: &Map<String, Value>) {
+    fn action_name(&mut self, pointer: &str, entries: &Map<String, Value>) {
         let Some(name) = entries.get("name").and_then(Value::as_str) else { return };
         if let Err(problem) = names::action(name) {
             let help = "a letter, then letters, digits and `_`; at most 80 characters";
@@ -137,7 +134,7 @@ impl<'a> Linter<'a> {
     }
 
     /// The declaration of the action's type. Without one, only the common keys can be checked.
-    fn spec(&mut self, pointer: &str, entries: &Map<String, Value>, block: &Block<'a>) -> Option<&'a ActionSpec> {
+    fn spec(&mut self, pointer: &str, entries: &Map<String, Value>, block: &Block<'_, 'a>) -> Option<&'a ActionSpec> {
         let kind = match entries.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             _ => "",
@@ -163,20 +160,18 @@ impl<'a> Linter<'a> {
         None
     }
 
-    fn retry(&mut self, pointer: &str, spec: &ActionSpec, common: &CommonKeys) -> RetryPolicy {
-        let defaults = &self.bundle.defaults.retry;
+    /// The action's own policy. One that does not leave the machine has nothing to try again.
+    fn retry(&mut self, pointer: &str, spec: &ActionSpec, common: &CommonKeys) -> Option<RetryPolicy> {
         let Some(file) = &common.retry else {
-            return if spec.leaves_the_machine { *defaults } else { RetryPolicy::none() };
+            return (!spec.leaves_the_machine).then(RetryPolicy::none);
         };
         if !spec.leaves_the_machine {
             let message = format!("{} does not leave the machine: there is nothing to try again", spec.kind);
             self.report("bad_retry", &child(pointer, "retry"), message, Some("remove `retry`".into()));
-            return RetryPolicy::none();
+            return None;
         }
-        retry::policy(file, defaults).unwrap_or_else(|(key, message)| {
-            self.report("bad_retry", &child(&child(pointer, "retry"), key), message, None);
-            RetryPolicy::none()
-        })
+        let policy = retry::policy(file, &self.bundle.defaults.retry);
+        policy.map_err(|(key, message)| self.report("bad_retry", &child(&child(pointer, "retry"), key), message, None)).ok()
     }
 
     fn connection(&mut self, pointer: &str, spec: &ActionSpec, own: &Map<String, Value>) -> Option<String> {

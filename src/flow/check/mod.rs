@@ -23,7 +23,7 @@ use super::format::{FlowFile, TriggerFile};
 use super::{Bundle, Compiled, Environment, Flow, PathPattern, schema};
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::template::is_template;
-use crate::yaml::{self, Doc, child, dotted};
+use crate::yaml::{self, Doc, child};
 
 pub(super) fn compile(bundle: Bundle, environment: &Environment<'_>) -> Compiled {
     let stem = stem(&bundle.file).to_owned();
@@ -85,7 +85,7 @@ impl Linter<'_> {
         let keys = schema::of_flow();
         let checked = shape::check(self.doc, "", "a flow", &keys, &parameters, &mut self.findings);
         let Some(file) = self.read::<FlowFile>("", &checked.value) else { return (stem.to_owned(), None) };
-        let name = self.name(&file, stem);
+        let name = self.flow_name(&file, stem);
         let trigger_file = file.trigger.as_ref();
         let trigger = self.trigger(&checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
         let (actions, plan) = self.actions(&trigger, &parameters);
@@ -142,7 +142,7 @@ impl Linter<'_> {
         }
     }
 
-    fn name(&mut self, file: &FlowFile, stem: &str) -> String {
+    fn flow_name(&mut self, file: &FlowFile, stem: &str) -> String {
         const RULE: &str = "lower-case letters, digits and `-`";
         let name = file.name.as_deref().unwrap_or(stem);
         if let Err(problem) = names::flow(name) {
@@ -167,10 +167,7 @@ impl Linter<'_> {
 }
 
 impl Draft {
-    /// The finished flow. Its bundle keeps only the schema file that it names: the digest is of what it uses.
-    fn into_flow(self, name: &str, mut bundle: Bundle) -> Flow {
-        let schema = self.file.trigger.as_ref().and_then(|trigger| trigger.schema.as_ref()?.as_str());
-        bundle.schemas.retain(|file, _| Some(file.as_str()) == schema);
+    fn into_flow(self, name: &str, bundle: Bundle) -> Flow {
         Flow {
             name: name.to_owned(),
             description: self.file.description,

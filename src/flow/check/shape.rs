@@ -74,7 +74,6 @@ impl<'a> Shape<'a> {
             return None;
         }
         let resolved = match schema.get("x-fixed") {
-            Some(Value::String(_)) if !value.is_string() => value.clone(),
             Some(_) => self.put_in(value, pointer)?,
             None => value.clone(),
         };

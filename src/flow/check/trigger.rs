@@ -74,7 +74,7 @@ impl Linter<'_> {
     fn schema_file(&mut self, name: &str) -> Option<BodySchema> {
         const POINTER: &str = "/trigger/schema";
         let Some(text) = self.bundle.schemas.get(name) else {
-            let near = nearest(name, self.bundle.schemas.keys().map(String::as_str));
+            let near = nearest(name, self.environment.schemas_known.iter().map(String::as_str));
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             let message = format!("there is no `{name}` in the folder of schemas{near}");
             let help = "put the file there, or write the schema out under `schema:`";
