@@ -1,6 +1,7 @@
 //! The linter of `leadflow.yaml`: the merged document against the declarations, every finding at once.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
@@ -154,13 +155,11 @@ impl Linter<'_> {
                 };
             }
         }
-        match variants.iter().find(|variant| has_kind(value, variant)) {
-            Some(variant) => self.node(pointer, value, variant),
-            None => {
-                let kinds: Vec<&str> = variants.iter().flat_map(|variant| kinds_of(variant)).collect();
-                self.wrong_type(pointer, value, &kinds);
-            }
+        if let Some(variant) = variants.iter().find(|variant| has_kind(value, variant)) {
+            return self.node(pointer, value, variant);
         }
+        let kinds: Vec<&str> = variants.iter().flat_map(|variant| kinds_of(variant)).collect();
+        self.wrong_type(pointer, value, &kinds);
     }
 
     fn unknown_tag<'t>(&mut self, pointer: &str, tag: &str, known: impl Iterator<Item = &'t str>) {
@@ -335,7 +334,7 @@ impl Linter<'_> {
         let known: Vec<&str> = known.collect();
         let mut message = format!("{block} has no key `{key}`");
         if let Some(near) = nearest(key, known.iter().copied()) {
-            message.push_str(&format!("; did you mean `{near}`?"));
+            let _ = write!(message, "; did you mean `{near}`?");
         }
         let help =
             if known.is_empty() { "it has no keys of its own".into() } else { format!("keys: {}", known.join(", ")) };
@@ -420,9 +419,7 @@ fn is_secret(schema: &Value) -> bool {
     let flagged = |schema: &Value| schema.get("x-secret").and_then(Value::as_bool).unwrap_or(false);
     flagged(schema)
         || schema.get("anyOf").and_then(Value::as_array).is_some_and(|variants| {
-            variants.len() == 2
-                && variants.iter().any(|variant| accepts_only_null(variant))
-                && variants.iter().any(flagged)
+            variants.len() == 2 && variants.iter().any(accepts_only_null) && variants.iter().any(flagged)
         })
 }
 
