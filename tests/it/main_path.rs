@@ -192,7 +192,10 @@ fn a_run_ends_on_the_text_that_it_started_with() {
         std::thread::sleep(Duration::from_millis(10));
     }
     server.kill();
-    workspace.write("flows/two.yaml", "name: two\ntrigger:\n  type: request\nactions:\n  - name: other\n    type: compose\n    inputs: 1\n");
+    workspace.write(
+        "flows/two.yaml",
+        "name: two\ntrigger:\n  type: request\nactions:\n  - name: other\n    type: compose\n    inputs: 1\n",
+    );
     open.store(true, std::sync::atomic::Ordering::SeqCst);
     let _server = workspace.serve();
     assert_eq!(workspace.until_ended()[0]["status"], "succeeded");
