@@ -381,7 +381,7 @@ pub(super) struct Url {
     /// The URL stops working after this time: 90d
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     pub expires: Option<std::time::Duration>,
-    /// What the URL starts with, in place of public_url
+    /// What the URL starts with, in place of `public_url`
     #[arg(long, value_name = "URL")]
     pub base: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! What most commands need first: settings, a store, a flow, a run.
 
+use std::fmt::Write as _;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -143,7 +144,7 @@ pub(super) fn one_of<T: Copy + std::fmt::Display>(part: &str, found: &[T], thing
         many => {
             let mut message = format!("`{part}` fits several {thing}s:");
             for candidate in many.iter().take(CANDIDATES_MAX) {
-                message.push_str(&format!("\n  {candidate}"));
+                let _ = write!(message, "\n  {candidate}");
             }
             if many.len() > CANDIDATES_MAX {
                 message.push_str("\n  …");

@@ -103,8 +103,7 @@ fn as_text(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) ->
         (None, Some(schema)) => format!("body fits {schema}"),
         (None, None) => "any body fits".to_owned(),
     };
-    let test = if dry.is_test { "yes" } else { "no" };
-    let _ = writeln!(text, "trigger  request  {fits}   test lead: {test}");
+    let _ = writeln!(text, "trigger  request  {fits}   test lead: {}", if dry.is_test { "yes" } else { "no" });
     for finding in findings(dry) {
         let _ = writeln!(text, "    {}  {}", finding.pointer, finding.message);
     }

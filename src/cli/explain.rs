@@ -20,15 +20,12 @@ pub(super) fn run(word: Option<&str>) -> Exit {
         .map(code)
         .or_else(|| actions::find(word).map(|found| action(&found.spec())))
         .or_else(|| helpers::find(word).map(helper));
-    match text {
-        Some(text) => {
-            output::answer(&text);
-            Exit::Fine
-        }
-        None => {
-            output::problem(&unknown(word));
-            Exit::Usage
-        }
+    if let Some(text) = text {
+        output::answer(&text);
+        Exit::Fine
+    } else {
+        output::problem(&unknown(word));
+        Exit::Usage
     }
 }
 

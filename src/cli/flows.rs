@@ -1,5 +1,7 @@
 //! `leadflow flows`: every flow with what starts it and what it does.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::args::{self, Global};
@@ -94,10 +96,10 @@ fn trigger(flow: &Flow) -> String {
     let trigger = &flow.trigger;
     let mut text = trigger.methods.join(",");
     if let Some(path) = &trigger.path {
-        text.push_str(&format!(" /{}", path.source));
+        let _ = write!(text, " /{}", path.source);
     }
     if let Some(schema) = &trigger.schema {
-        text.push_str(&format!(" {}", schema.name));
+        let _ = write!(text, " {}", schema.name);
     }
     if trigger.authentication == Authentication::None {
         text.push_str(" unsigned");

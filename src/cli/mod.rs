@@ -54,14 +54,15 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::refuse(&error).into(),
     };
-    let exit = run(cli).unwrap_or_else(|error| match error.downcast_ref::<context::Stop>() {
-        Some(context::Stop(exit)) => *exit,
-        None => {
-            output::problem(&format!("{error:#}"));
-            Exit::Usage
-        }
-    });
-    exit.into()
+    run(cli).unwrap_or_else(|error| stopped(&error)).into()
+}
+
+fn stopped(error: &anyhow::Error) -> Exit {
+    if let Some(context::Stop(exit)) = error.downcast_ref() {
+        return *exit;
+    }
+    output::problem(&format!("{error:#}"));
+    Exit::Usage
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {

@@ -34,7 +34,7 @@ fn list(settings: &Settings, args: &RunsList) -> anyhow::Result<Exit> {
     let filter = RunFilter { flow: args.flow.clone(), statuses, before: None, limit: args.limit };
     let runs = context::block_on(store.list_runs(filter))??;
     if args.json {
-        output::json(&view::run_list_json(&runs));
+        output::json(&runs.iter().map(view::run_summary).collect());
     } else {
         output::answer(&table(&runs, SystemClock.now()));
     }

@@ -2,11 +2,11 @@
 
 use super::args::SchemaOf;
 use super::{Exit, output, usage};
-use crate::{actions, flow, settings};
+use crate::settings;
 
 pub(super) fn run(of: SchemaOf) -> Exit {
     match of {
-        SchemaOf::Flow => output::json(&flow::format::editor_schema(&actions::catalogue())),
+        SchemaOf::Flow => return usage::later("schema flow"),
         SchemaOf::Settings => output::json(&settings::settings_schema()),
         SchemaOf::Connector => return usage::later("schema connector"),
         SchemaOf::Infer => return usage::later("schema infer"),

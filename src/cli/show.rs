@@ -34,7 +34,7 @@ pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json
     let stored = store.run(run).await?.ok_or_else(|| anyhow::anyhow!("there is no run {run}"))?;
     let pinned = pinned(store, stored.run.text_id).await?;
     if json {
-        output::json(&with_types(view::run_json(&stored), pinned.as_ref()));
+        output::json(&view::run_detail(&stored, pinned.as_ref().map_or(&[], |pinned| &pinned.actions)));
     } else {
         let live = load::load_one(&settings.sources(), &stored.run.flow)
             .ok()
@@ -43,15 +43,6 @@ pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json
         output::answer(&text(&stored, pinned.as_ref(), live.as_deref(), SystemClock.now()));
     }
     Ok(exit(stored.run.status))
-}
-
-/// Adds each action's type, which only the pinned text knows.
-fn with_types(mut shown: Value, pinned: Option<&Pinned>) -> Value {
-    for action in shown["actions"].as_array_mut().into_iter().flatten() {
-        let kind = pinned.and_then(|pinned| pinned.actions.iter().find(|(name, _)| action["name"] == name.as_str()));
-        action["type"] = kind.map_or(Value::Null, |(_, kind)| Value::String(kind.clone()));
-    }
-    shown
 }
 
 /// A run that failed, timed out or was cancelled is exit code 1.

@@ -1,5 +1,7 @@
 //! `leadflow url`: the complete URL of a flow, and nothing else, so that it can be pasted or piped.
 
+use std::fmt::Write as _;
+
 use super::args::{self, Global};
 use super::{Exit, context, output};
 use crate::app;
@@ -24,7 +26,8 @@ pub(super) fn run(global: &Global, args: &args::Url) -> anyhow::Result<Exit> {
     for (name, flow) in &targets {
         let query = keys.as_ref().map(|keys| keys.url_query(name, slot, expires_at)).unwrap_or_default();
         let url = app::flow_url(&base, flow, name, &query);
-        text.push_str(&if args.all { format!("{name}  {url}\n") } else { format!("{url}\n") });
+        let name = if args.all { format!("{name}  ") } else { String::new() };
+        let _ = writeln!(text, "{name}{url}");
     }
     output::answer(&text);
     Ok(Exit::Fine)

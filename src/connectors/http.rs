@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use url::Url;
 
-use super::{Connector, OpContext, Operation, Outcome, Progress, Reach, declared, not_served, unexpected};
+use super::{Connector, HttpCall, OpContext, Operation, Outcome, Progress, Reach, declared, not_served, unexpected};
 use crate::flow::catalogue::{ConnectorSpec, Repeat, Serves};
 use crate::outbound::http::{Credentials, HttpTransport, Origin};
 use crate::outbound::{Effect, HttpReply, HttpRequest, Reply, Transport};
@@ -79,7 +80,7 @@ impl Connector for Http {
     fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, _: u32, reply: Reply) -> Progress {
         match (operation, reply) {
             (Operation::Http(call), Reply::Http(reply)) => {
-                Progress::Done(judge(&call.method, reply, cx.possible_repeat))
+                Progress::Done(judge(&asked(call, cx), reply, cx.possible_repeat))
             }
             (_, Reply::Failed(failure)) => Progress::Done(Err(failure)),
             _ => unexpected(),
@@ -91,27 +92,31 @@ impl Connector for Http {
     }
 }
 
-/// 2xx is success. 408, 429 and 5xx may work later: the other side said that it did not do it. The rest never will.
-fn judge(method: &str, reply: HttpReply, possible_repeat: bool) -> Result<Outcome, Failure> {
-    let status = reply.status;
-    let code = format!("http_{status}");
-    match status {
-        200..=299 => Ok(Outcome { outputs: outputs(reply), outcome: None, possible_repeat }),
-        408 | 429 | 500..=599 => {
-            let mut failure = Failure::retryable(code, format!("{method} was answered with {}", named(status)));
-            failure.retry_after = reply.retry_after;
-            Err(failure)
-        }
-        300..=399 => Err(Failure::terminal(
-            code,
-            format!("{method} was answered with {}; redirects are not followed: write the final URL", named(status)),
-        )),
-        401 | 403 => Err(Failure::terminal(
-            code,
-            format!("{method} was answered with {}: check `auth` of the connection", named(status)),
-        )),
-        _ => Err(Failure::terminal(code, format!("{method} was answered with {}", named(status)))),
+/// What was asked of whom, for messages. Never the whole URL: its path and query may hold a lead's values, and a URL
+/// that is a value may hold anything.
+fn asked(call: &HttpCall, cx: &OpContext<'_>) -> String {
+    let host = Url::parse(&call.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    match host {
+        Some(host) if !call.url_from_value => format!("{} to {host}", call.method),
+        _ if cx.connection.is_empty() => call.method.clone(),
+        _ => format!("{} to connection `{}`", call.method, cx.connection),
     }
+}
+
+/// 2xx is success. 408, 429 and 5xx may work later: the other side said that it did not do it. The rest never will.
+fn judge(asked: &str, reply: HttpReply, possible_repeat: bool) -> Result<Outcome, Failure> {
+    let status = reply.status;
+    if (200..=299).contains(&status) {
+        return Ok(Outcome { outputs: outputs(reply), outcome: None, possible_repeat });
+    }
+    let code = format!("http_{status}");
+    let message = format!("{asked} was answered with {}", named(status));
+    Err(match status {
+        408 | 429 | 500..=599 => Failure { retry_after: reply.retry_after, ..Failure::retryable(code, message) },
+        300..=399 => Failure::terminal(code, format!("{message}; redirects are not followed: write the final URL")),
+        401 | 403 => Failure::terminal(code, format!("{message}; check the credentials (`auth` of the connection)")),
+        _ => Failure::terminal(code, message),
+    })
 }
 
 fn named(status: u16) -> String {
@@ -139,7 +144,7 @@ fn outputs(reply: HttpReply) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectors::{HttpCall, context_for_tests};
+    use crate::connectors::context_for_tests;
     use crate::run::Class;
 
     fn call(headers: &[(&str, &str)]) -> Operation {
@@ -173,6 +178,27 @@ mod tests {
         assert_eq!(headers(&call(&[])), [(IDEMPOTENCY_KEY.to_owned(), cx.key.hex())]);
         let own = call(&[("idempotency-key", "mine")]);
         assert_eq!(headers(&own), [("idempotency-key".to_owned(), "mine".to_owned())]);
+    }
+
+    #[test]
+    fn messages_name_the_host_and_nothing_of_the_lead() {
+        let cx = context_for_tests("erp");
+        let asked = |url: &str, url_from_value| {
+            asked(
+                &HttpCall {
+                    method: "PUT".into(),
+                    url: url.into(),
+                    query: Vec::new(),
+                    headers: Vec::new(),
+                    body: None,
+                    url_from_value,
+                },
+                &cx,
+            )
+        };
+        assert_eq!(asked("https://a.example/jane@b.example?q=1", false), "PUT to a.example");
+        assert_eq!(asked("leads/jane@b.example", false), "PUT to connection `erp`");
+        assert_eq!(asked("https://jane.example/", true), "PUT to connection `erp`");
     }
 
     #[test]

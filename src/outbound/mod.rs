@@ -13,6 +13,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -196,6 +198,21 @@ impl Transport {
             Self::Embedded | Self::Http(_) => None,
         }
     }
+}
+
+/// The certificates of PEM texts. A text without any is an error: the authority that somebody counts on is not there.
+fn certificates(ca: &[Vec<u8>]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut found = Vec::new();
+    for pem in ca {
+        let before = found.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            found.push(certificate.map_err(|_| "`ca` names a file whose PEM cannot be read")?);
+        }
+        if found.len() == before {
+            return Err("`ca` names a file that holds no PEM certificate".into());
+        }
+    }
+    Ok(found)
 }
 
 /// The connection's type was changed in leadflow.yaml while a run that uses it otherwise waited.

@@ -14,11 +14,13 @@ use hyper::body::Incoming;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use super::problem::{REQUEST_ID, Refusal, Reply, id_value, json_reply};
+use super::problem::{Challenge, REQUEST_ID, Refusal, Reply, id_value, json_reply};
 use super::{Shared, ingress, limits, target, view};
+use crate::actions;
 use crate::clock::rfc3339;
+use crate::engine;
+use crate::flow::Flow;
 use crate::ids::RunId;
-use crate::library::FlowSet;
 use crate::run::RunStatus;
 use crate::secret::Secret;
 use crate::store::{RunFilter, StoreError, TextId};
@@ -81,7 +83,7 @@ fn admit(shared: &Shared, peer: IpAddr, head: &Parts) -> Result<(), Refusal> {
     }
     let detail = "the admin listener wants `authorization: Bearer TOKEN` with admin.token of leadflow.yaml";
     let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-    Err(Refusal { challenge: Some("Bearer"), ..refusal })
+    Err(Refusal { challenge: Some(Challenge::Bearer), ..refusal })
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -137,7 +139,7 @@ async fn metrics(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
 async fn runs(shared: &Shared, head: &Parts, request_id: RunId) -> Result<Reply, Refusal> {
     let filter = run_filter(&target::query(&head.uri))?;
     let runs = shared.deps.store.list_runs(filter).await.map_err(|error| unreadable(&error))?;
-    Ok(json_reply(StatusCode::OK, &runs.iter().map(view::run_summary).collect(), request_id))
+    Ok(json_reply(StatusCode::OK, &view::run_list_json(&runs), request_id))
 }
 
 async fn run(shared: &Shared, part: &str, request_id: RunId) -> Result<Reply, Refusal> {
@@ -154,18 +156,20 @@ async fn run(shared: &Shared, part: &str, request_id: RunId) -> Result<Reply, Re
     };
     let stored = shared.deps.store.run(id).await.map_err(|error| unreadable(&error))?;
     let stored = stored.ok_or_else(Refusal::not_found)?;
-    Ok(json_reply(
-        StatusCode::OK,
-        &view::run_detail(&stored, &kinds(&shared.deps.library.live(), stored.run.text_id)),
-        request_id,
-    ))
+    let kinds = kinds(shared, stored.run.text_id).await?;
+    Ok(json_reply(StatusCode::OK, &view::run_detail(&stored, &kinds), request_id))
 }
 
-/// Names and types of the actions of a run's text, while it is the live one; the view bears an older one's absence.
-fn kinds(set: &FlowSet, text_id: TextId) -> Vec<(String, String)> {
-    let live = set.flows.values().find(|live| live.text_id == text_id);
-    let actions = live.into_iter().flat_map(|live| &live.flow.actions);
-    actions.map(|action| (action.name.clone(), action.kind.clone())).collect()
+/// Names and types of the actions of a run's pinned text; none when it cannot be read any more, which the view bears.
+async fn kinds(shared: &Shared, text_id: TextId) -> Result<Vec<(String, String)>, Refusal> {
+    let of = |flow: &Flow| flow.actions.iter().map(|action| (action.name.clone(), action.kind.clone())).collect();
+    let set = shared.deps.library.live();
+    if let Some(live) = set.flows.values().find(|live| live.text_id == text_id) {
+        return Ok(of(&live.flow));
+    }
+    let text = shared.deps.store.text(text_id).await.map_err(|error| unreadable(&error))?;
+    let flow = text.and_then(|text| engine::compile_pinned(&text.bundle, &actions::catalogue()).ok());
+    Ok(flow.map(|flow| of(&flow)).unwrap_or_default())
 }
 
 /// `flow`, `status` (repeated or with commas), `limit`, `before`; anything else is a slip worth telling.

@@ -85,11 +85,11 @@ fn responded(answer: Answer, run_id: RunId, request_id: RunId) -> Result<Reply, 
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = status;
     for (name, value) in &answer.headers {
-        let parsed = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
-        if let (Ok(name), Ok(value)) = parsed
-            && !is_framing(&name)
-        {
-            reply.headers_mut().append(name, value);
+        match (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
+            (Ok(name), Ok(value)) if !is_framing(&name) => {
+                reply.headers_mut().append(name, value);
+            }
+            _ => tracing::warn!(%run_id, "respond gave a header that an answer cannot carry; it was left out"),
         }
     }
     reply.headers_mut().insert(RUN_ID, id_value(run_id));
@@ -97,13 +97,8 @@ fn responded(answer: Answer, run_id: RunId, request_id: RunId) -> Result<Reply, 
     if answer.body.is_null() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(reply);
     }
-    let is_json = match reply.headers().get(CONTENT_TYPE) {
-        Some(media) => media.to_str().is_ok_and(|media| media.to_ascii_lowercase().contains("json")),
-        None => {
-            reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            true
-        }
-    };
+    let media = reply.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    let is_json = media.to_str().is_ok_and(|media| media.to_ascii_lowercase().contains("json"));
     let body = match answer.body {
         Value::String(text) if !is_json => text,
         body => body.to_string(),

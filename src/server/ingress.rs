@@ -22,7 +22,7 @@ use crate::store::{RejectedCaps, RejectedRow};
 use crate::triggers::{request, signature};
 
 /// Seconds after which a sender may try again when we cannot store or too much waits.
-pub(super) const RETRY_AFTER_SECS: u64 = 10;
+pub(super) const RETRY_AFTER_SECS: u32 = 10;
 
 /// Bytes that a header costs besides name and value: `: ` and the line's end.
 const HEADER_OVERHEAD_BYTES: usize = 4;

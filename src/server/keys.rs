@@ -87,13 +87,12 @@ impl KeyRing {
     pub fn note_used(&self, flow: &str, slot: &str, now: Micros) {
         let Some(at) = SLOTS.iter().position(|name| *name == slot) else { return };
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        match used.get_mut(flow) {
-            Some(slots) => slots[at] = Some(now),
-            None => {
-                let mut slots = [None; SLOTS.len()];
-                slots[at] = Some(now);
-                used.insert(flow.to_owned(), slots);
-            }
+        // The usual request finds its flow there: no copy of the name.
+        if !used.contains_key(flow) {
+            used.insert(flow.to_owned(), [None; SLOTS.len()]);
+        }
+        if let Some(slots) = used.get_mut(flow) {
+            slots[at] = Some(now);
         }
     }
 

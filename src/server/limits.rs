@@ -30,7 +30,7 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 
     /// Takes one permit of `key`, or says after how many seconds there is one again.
-    pub(super) fn take(&self, key: K, now: Micros) -> Result<(), u64> {
+    pub(super) fn take(&self, key: K, now: Micros) -> Result<(), u32> {
         let burst = self.rate.per_second.max(1.0);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() >= BUCKETS_MAX && !held.contains_key(&key) {
@@ -44,7 +44,7 @@ impl<K: Hash + Eq> Buckets<K> {
             return Ok(());
         }
         let wait_secs = (1.0 - bucket.permits) / self.rate.per_second.max(f64::MIN_POSITIVE);
-        Err((wait_secs.ceil() as u64).clamp(1, 3600))
+        Err((wait_secs.ceil() as u32).clamp(1, 3600))
     }
 
     fn refilled(&self, bucket: Bucket, now: Micros) -> f64 {

@@ -30,15 +30,22 @@ pub(super) struct Refusal {
     pub(super) detail: Cow<'static, str>,
     pub(super) errors: Vec<BodyError>,
     /// Seconds after which another try makes sense.
-    pub(super) retry_after_secs: Option<u64>,
+    pub(super) retry_after_secs: Option<u32>,
     /// The methods of a 405.
     pub(super) allow: Option<String>,
-    /// The scheme of a 401.
-    pub(super) challenge: Option<&'static str>,
+    /// How a 401 wants to be asked.
+    pub(super) challenge: Option<Challenge>,
     /// The run that goes on although its request is refused.
     pub(super) run_id: Option<RunId>,
     /// The rest of the request was not read, so the connection cannot go on.
     pub(super) close: bool,
+}
+
+/// The scheme that a 401 names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Challenge {
+    SignedUrl,
+    Bearer,
 }
 
 impl Refusal {
@@ -56,7 +63,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn retry_after(mut self, secs: u64) -> Self {
+    pub(super) fn retry_after(mut self, secs: u32) -> Self {
         self.retry_after_secs = Some(secs);
         self
     }
@@ -74,7 +81,7 @@ impl Refusal {
     /// A wrong signature, an unknown flow and a disabled one: one answer, so that nobody can ask which flows exist.
     pub(super) fn unauthorized() -> Self {
         let detail = "no flow answers to this URL; check that it is complete, with its signature";
-        Self { challenge: Some("SignedUrl"), ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail) }
+        Self { challenge: Some(Challenge::SignedUrl), ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail) }
     }
 
     pub(super) fn not_found() -> Self {
@@ -113,7 +120,11 @@ impl Refusal {
         if let Some(allow) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
             headers.insert(ALLOW, allow);
         }
-        if let Some(scheme) = self.challenge {
+        if let Some(challenge) = self.challenge {
+            let scheme = match challenge {
+                Challenge::SignedUrl => "SignedUrl",
+                Challenge::Bearer => "Bearer",
+            };
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         if let Some(run_id) = self.run_id {

@@ -1,6 +1,7 @@
 //! The linter of `leadflow.yaml`: the merged document against the declarations, every finding at once.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
@@ -33,7 +34,9 @@ pub(super) struct Marks {
 /// Checks `value` and turns texts that came from references into the numbers and booleans that are wanted.
 pub(super) fn check(value: &mut Value, layers: &Layers, references: &References) -> (Vec<Diagnostic>, Marks) {
     let mut linter = Linter { layers, references, findings: Vec::new(), marks: Marks::default(), root: Value::Null };
-    let schema = format::schema_of::<format::File>();
+    let mut schema = format::schema_of::<format::File>();
+    // The defaults fill in whatever the user does not say; connections are checked by their type below.
+    schema.as_object_mut().and_then(|schema| schema.remove("required"));
     let connections = value.get_mut("connections").map(Value::take);
     linter.node("", value, &schema);
     if let Some(mut connections) = connections {
@@ -117,7 +120,6 @@ impl Linter<'_> {
                 }
             }
         }
-        // The defaults fill in whatever a block of ours does not say; only a connection's blocks may lack something.
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             if entries.get(key).is_none_or(Value::is_null) {
                 self.missing_key(pointer, key);
@@ -153,13 +155,11 @@ impl Linter<'_> {
                 };
             }
         }
-        match variants.iter().find(|variant| has_kind(value, variant)) {
-            Some(variant) => self.node(pointer, value, variant),
-            None => {
-                let kinds: Vec<&str> = variants.iter().flat_map(|variant| kinds_of(variant)).collect();
-                self.wrong_type(pointer, value, &kinds);
-            }
+        if let Some(variant) = variants.iter().find(|variant| has_kind(value, variant)) {
+            return self.node(pointer, value, variant);
         }
+        let kinds: Vec<&str> = variants.iter().flat_map(|variant| kinds_of(variant)).collect();
+        self.wrong_type(pointer, value, &kinds);
     }
 
     fn unknown_tag<'t>(&mut self, pointer: &str, tag: &str, known: impl Iterator<Item = &'t str>) {
@@ -334,7 +334,7 @@ impl Linter<'_> {
         let known: Vec<&str> = known.collect();
         let mut message = format!("{block} has no key `{key}`");
         if let Some(near) = nearest(key, known.iter().copied()) {
-            message.push_str(&format!("; did you mean `{near}`?"));
+            let _ = write!(message, "; did you mean `{near}`?");
         }
         let help =
             if known.is_empty() { "it has no keys of its own".into() } else { format!("keys: {}", known.join(", ")) };
@@ -419,9 +419,7 @@ fn is_secret(schema: &Value) -> bool {
     let flagged = |schema: &Value| schema.get("x-secret").and_then(Value::as_bool).unwrap_or(false);
     flagged(schema)
         || schema.get("anyOf").and_then(Value::as_array).is_some_and(|variants| {
-            variants.len() == 2
-                && variants.iter().any(|variant| accepts_only_null(variant))
-                && variants.iter().any(flagged)
+            variants.len() == 2 && variants.iter().any(accepts_only_null) && variants.iter().any(flagged)
         })
 }
 

@@ -171,14 +171,16 @@ impl Retry {
     /// The policy; what is not said comes from `base`.
     pub(super) fn over(&self, base: RetryPolicy) -> RetryPolicy {
         let span = |own: &Option<Span>, base: Duration| own.as_ref().map_or(base, |span| span.0);
+        let interval = span(&self.interval, base.interval);
         match self.policy.unwrap_or(base.kind) {
             RetryKind::None => RetryPolicy::none(),
             kind => RetryPolicy {
                 kind,
                 count: self.count.unwrap_or(base.count),
-                interval: span(&self.interval, base.interval),
-                min_interval: span(&self.min_interval, base.min_interval),
-                max_interval: span(&self.max_interval, base.max_interval),
+                interval,
+                // Bounds that are not said do not stand in the way of an interval that is.
+                min_interval: span(&self.min_interval, base.min_interval.min(interval)),
+                max_interval: span(&self.max_interval, base.max_interval.max(interval)),
             },
         }
     }

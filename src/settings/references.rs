@@ -144,7 +144,7 @@ fn read_secret(path: &Path) -> Result<String, String> {
         return Err(format!("it has more than {SECRET_FILE_BYTES_MAX} bytes"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| cause(&error))?;
-    Ok(text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text).to_owned())
+    Ok(text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text)).to_owned())
 }
 
 /// What the system says, in a few words.

@@ -167,7 +167,8 @@ fn is_credential(name: &str) -> bool {
         "x-functions-key",
         "ocp-apim-subscription-key",
     ];
-    const PARTS: [&str; 7] = ["api-key", "apikey", "api_key", "token", "secret", "password", "credential"];
+    const PARTS: [&str; 9] =
+        ["api-key", "apikey", "api_key", "token", "secret", "password", "credential", "session", "jwt"];
     let name = name.to_ascii_lowercase();
     EXACT.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))
 }
@@ -182,7 +183,7 @@ fn mismatch(schema: &str, errors: Vec<BodyError>) -> Problem {
 fn trigger_value(data: &TriggerData, body: Value) -> Value {
     let mut trigger = Map::with_capacity(5);
     trigger.insert("method".into(), Value::String(data.method.clone()));
-    trigger.insert("path".into(), object(&data.path, |_, later| later));
+    trigger.insert("path".into(), object(&data.path, |_, later| later.into()));
     trigger.insert("query".into(), object(&data.query, as_list));
     trigger.insert("headers".into(), object(&data.headers, as_joined));
     trigger.insert("body".into(), body);
@@ -190,14 +191,13 @@ fn trigger_value(data: &TriggerData, body: Value) -> Value {
 }
 
 /// An object of `pairs`; `join` makes one value of a repeated name's values.
-fn object(pairs: &[(String, String)], join: fn(Value, Value) -> Value) -> Value {
+fn object(pairs: &[(String, String)], join: fn(Value, &str) -> Value) -> Value {
     let mut object = Map::with_capacity(pairs.len());
     for (name, value) in pairs {
-        let value = Value::String(value.clone());
         match object.get_mut(name) {
             Some(earlier) => *earlier = join(earlier.take(), value),
             None => {
-                object.insert(name.clone(), value);
+                object.insert(name.clone(), value.as_str().into());
             }
         }
     }
@@ -205,19 +205,22 @@ fn object(pairs: &[(String, String)], join: fn(Value, Value) -> Value) -> Value 
 }
 
 /// A repeated query parameter is a list.
-fn as_list(earlier: Value, later: Value) -> Value {
+fn as_list(earlier: Value, later: &str) -> Value {
     match earlier {
         Value::Array(mut list) => {
-            list.push(later);
+            list.push(later.into());
             Value::Array(list)
         }
-        one => Value::Array(vec![one, later]),
+        one => Value::Array(vec![one, later.into()]),
     }
 }
 
 /// A repeated header is one text, joined as HTTP joins it.
-fn as_joined(earlier: Value, later: Value) -> Value {
-    Value::String(format!("{}, {}", earlier.as_str().unwrap_or_default(), later.as_str().unwrap_or_default()))
+fn as_joined(earlier: Value, later: &str) -> Value {
+    match earlier {
+        Value::String(earlier) => Value::String(earlier + ", " + later),
+        other => other,
+    }
 }
 
 /// Whether `marker` stands in any text of `body`. An empty marker marks nothing.

@@ -77,10 +77,9 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// For `http` actions without a connection. The error says which certificate cannot be read.
     pub fn anonymous(settings: &HttpClientSettings) -> Result<Self, String> {
-        let mut certificates = Vec::new();
-        for pem in &settings.ca {
-            certificates.extend(Certificate::from_pem_bundle(pem).map_err(|_| "`ca` holds no PEM certificate")?);
-        }
+        let certificates = super::certificates(&settings.ca)?;
+        let certificates = certificates.iter().map(|der| Certificate::from_der(der)).collect::<Result<_, _>>();
+        let certificates = certificates.map_err(|_| "`ca` names a file with a certificate that cannot be used")?;
         Ok(Self {
             origin: None,
             certificates,

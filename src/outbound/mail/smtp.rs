@@ -16,7 +16,7 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter,
 use lettre::transport::smtp::response::Response;
 use serde::Deserialize;
 
-use super::super::{EmailMessage, Reply, causes, tls_failure};
+use super::super::{EmailMessage, Reply, causes, certificates, tls_failure};
 use super::Envelope;
 use crate::run::{Class, Failure};
 use crate::secret::Secret;
@@ -95,14 +95,15 @@ impl SmtpTransport {
         if host.trim().is_empty() {
             return Err("`host` is empty".into());
         }
-        let certificates = ca.iter().map(|pem| Certificate::from_pem(pem)).collect::<Result<_, _>>();
+        let certificates =
+            certificates(ca)?.iter().map(|der| Certificate::from_der(der.to_vec())).collect::<Result<_, _>>();
         Ok(Self {
             host: host.trim().to_owned(),
             port: port.unwrap_or(security.port()),
             security,
             from: from.to_owned(),
             login,
-            certificates: certificates.map_err(|_| "`ca` holds no PEM certificate")?,
+            certificates: certificates.map_err(|_| "`ca` names a file with a certificate that cannot be used")?,
             tls: OnceLock::new(),
         })
     }

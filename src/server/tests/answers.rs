@@ -270,30 +270,30 @@ fn planned_answer(site: &Site, answered: Option<Answered>) -> Option<oneshot::Se
     }
 }
 
-fn respond(status: u16, headers: &[(&str, &str)], body: Value) -> Option<Answered> {
+fn respond(status: u16, headers: &[(&str, &str)], body: Value) -> Answered {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Some(Answered::Respond(actions::Answer { status, headers, body }))
+    Answered::Respond(actions::Answer { status, headers, body })
 }
 
 #[tokio::test]
 async fn respond_says_what_is_answered() {
     let site = Site::start().await;
-    planned_answer(&site, respond(201, &[("x-a", "1"), ("content-length", "9")], json!({"b": [1]})));
+    planned_answer(&site, Some(respond(201, &[("x-a", "1"), ("content-length", "9")], json!({"b": [1]}))));
     let answer = site.post("signed", "{}").await;
     assert_eq!((answer.status, answer.json()), (201, json!({"b": [1]})));
     assert_eq!((answer.headers["x-a"].as_str(), answer.headers["content-type"].as_str()), ("1", "application/json"));
     assert!(answer.headers.contains_key("x-leadflow-run-id") && answer.headers.contains_key("x-request-id"));
 
-    planned_answer(&site, respond(200, &[("Content-Type", "text/plain")], json!("plain \"text\"")));
+    planned_answer(&site, Some(respond(200, &[("Content-Type", "text/plain")], json!("plain \"text\""))));
     assert_eq!(site.post("signed", "{}").await.body, "plain \"text\"");
-    planned_answer(&site, respond(200, &[], json!("text")));
+    planned_answer(&site, Some(respond(200, &[], json!("text"))));
     assert_eq!(site.post("signed", "{}").await.body, "\"text\"");
-    planned_answer(&site, respond(204, &[], json!({"dropped": true})));
+    planned_answer(&site, Some(respond(204, &[], json!({"dropped": true}))));
     assert_eq!(site.post("signed", "{}").await.body, "");
-    planned_answer(&site, respond(404, &[("bad name", "x"), ("x-bad", "a\r\nb: c")], Value::Null));
+    planned_answer(&site, Some(respond(404, &[("bad name", "x"), ("x-bad", "a\r\nb: c")], Value::Null)));
     let answer = site.post("signed", "{}").await;
     assert_eq!((answer.status, answer.headers.get("b")), (404, None));
-    planned_answer(&site, respond(99, &[], Value::Null));
+    planned_answer(&site, Some(respond(99, &[], Value::Null)));
     assert_eq!(site.post("signed", "{}").await.code(), "no_response");
 }
 

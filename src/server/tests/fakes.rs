@@ -28,11 +28,11 @@ impl FakeStore {
         let answer = if broken { Err(StoreError::Unavailable("told to".into())) } else { Ok(value()) };
         Box::pin(std::future::ready(answer))
     }
+}
 
-    fn unused<T: Send + 'static>(&self) -> Fut<'_, StoreResult<T>> {
-        let error = StoreError::Unusable("the server has no business with this verb".into());
-        Box::pin(std::future::ready(Err(error)))
-    }
+fn unused<'a, T: Send + 'static>() -> Fut<'a, StoreResult<T>> {
+    let error = StoreError::Unusable("the server has no business with this verb".into());
+    Box::pin(std::future::ready(Err(error)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -80,58 +80,61 @@ impl Store for FakeStore {
     }
 
     fn accept(&self, _: NewRun) -> Fut<'_, StoreResult<()>> {
-        self.unused()
+        unused()
     }
     fn commit(&self, _: RunCommit) -> Fut<'_, StoreResult<()>> {
-        self.unused()
+        unused()
     }
     fn claim(&self, _: &str, _: Vec<LaneWant>, _: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
-        self.unused()
+        unused()
     }
     fn rescue(&self, _: &str, _: Micros) -> Fut<'_, StoreResult<Rescued>> {
-        self.unused()
+        unused()
     }
     fn mark_resubmitted(&self, _: RunId, _: RunId) -> Fut<'_, StoreResult<()>> {
-        self.unused()
+        unused()
     }
     fn request_cancel(&self, _: RunId, _: Micros) -> Fut<'_, StoreResult<CancelAnswer>> {
-        self.unused()
+        unused()
     }
     fn release_held(&self, _: &str, _: Option<&str>, _: Micros) -> Fut<'_, StoreResult<u64>> {
-        self.unused()
+        unused()
     }
     fn pin_text(&self, _: FlowText, _: Micros) -> Fut<'_, StoreResult<TextId>> {
-        self.unused()
+        unused()
     }
     fn prune(&self, _: PruneBefore) -> Fut<'_, StoreResult<u64>> {
-        self.unused()
+        unused()
     }
     fn rotate_key(&self, _: &str, _: &str, _: Micros) -> Fut<'_, StoreResult<u32>> {
-        self.unused()
+        unused()
     }
     fn cancel_requests(&self, _: &str) -> Fut<'_, StoreResult<Vec<RunId>>> {
-        self.unused()
+        unused()
+    }
+    fn owned(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RunId>>> {
+        unused()
     }
     fn unfinished(&self, _: &str, _: u64) -> Fut<'_, StoreResult<u64>> {
-        self.unused()
+        unused()
     }
     fn text(&self, _: TextId) -> Fut<'_, StoreResult<Option<FlowText>>> {
-        self.unused()
+        unused()
     }
     fn list_rejected(&self, _: Option<&str>, _: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>> {
-        self.unused()
+        unused()
     }
     fn find_rejected(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>> {
-        self.unused()
+        unused()
     }
     fn list_records(&self, _: Option<&str>, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
-        self.unused()
+        unused()
     }
     fn find_records(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
-        self.unused()
+        unused()
     }
     fn changed_elsewhere(&self) -> Fut<'_, StoreResult<bool>> {
-        self.unused()
+        unused()
     }
 }
 

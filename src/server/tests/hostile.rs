@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::*;
 
-/// Far above every timeout of the test's settings, far below the patience of [`read_answer`].
-const SOON: Duration = Duration::from_secs(8);
+/// Far above every timeout of the test's settings, no more than the patience of [`read_answer`].
+const SOON: Duration = Duration::from_secs(20);
 
 /// Whether the server closes the connection by itself.
 async fn is_closed(stream: &mut TcpStream) -> bool {
@@ -18,7 +18,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
 
 #[tokio::test]
 async fn silent_clients_are_closed_on_both_listeners() {
-    let site = Site::start().await;
+    let site = Site::with(hurried(), FakeEngine::default()).await;
     for address in [site.public, site.admin] {
         for begin in ["", "P", "POST /flows/open HTTP/1.1\r\nhost: x\r\n"] {
             let mut stream = TcpStream::connect(address).await.expect("connects");
@@ -30,7 +30,7 @@ async fn silent_clients_are_closed_on_both_listeners() {
 
 #[tokio::test]
 async fn dripping_headers_are_closed() {
-    let site = Site::start().await;
+    let site = Site::with(hurried(), FakeEngine::default()).await;
     for address in [site.public, site.admin] {
         let (mut reader, mut writer) = TcpStream::connect(address).await.expect("connects").into_split();
         let drip = tokio::spawn(async move {
@@ -49,7 +49,7 @@ async fn dripping_headers_are_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_used_ones_are_kept() {
-    let site = Site::start().await;
+    let site = Site::with(hurried(), FakeEngine::default()).await;
     let mut stream = TcpStream::connect(site.public).await.expect("connects");
     for _ in 0..3 {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sends");
@@ -60,7 +60,7 @@ async fn an_idle_connection_is_closed_and_used_ones_are_kept() {
 
 #[tokio::test]
 async fn bodies_that_stall_or_drip_are_408() {
-    let site = Site::start().await;
+    let site = Site::with(hurried(), FakeEngine::default()).await;
     let head = |length| format!("POST {} HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n", site.url("signed"));
     let mut stream = TcpStream::connect(site.public).await.expect("connects");
     stream.write_all((head("content-length: 10") + "{").as_bytes()).await.expect("sends");
@@ -98,9 +98,9 @@ async fn large_bodies_are_413_announced_chunked_and_packed() {
     let chunked = site.raw(format!("{head}{chunk}{chunk}{chunk}0\r\n\r\n")).await;
     assert_eq!((chunked.status, chunked.code().as_str()), (413, "body_too_large"));
 
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packer.write_all(&[b' '; 200_000]).expect("in memory");
-    let bomb = packer.finish().expect("in memory");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&vec![b' '; 200_000]).expect("in memory");
+    let bomb = gzip.finish().expect("in memory");
     assert!(bomb.len() < 1000);
     let packed = site.send("POST", &site.url("signed"), "content-encoding: gzip\r\n", bomb).await;
     assert_eq!((packed.status, packed.code().as_str()), (413, "body_too_large"));
@@ -152,7 +152,6 @@ async fn a_broken_request_is_400() {
 async fn connections_over_the_limit_wait_until_one_is_free() {
     let mut config = config();
     config.limits.connections_max = 2;
-    config.limits.header_timeout = Duration::from_secs(60);
     let site = Site::with(config, FakeEngine::default()).await;
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -174,7 +173,7 @@ async fn connections_over_the_limit_wait_until_one_is_free() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_closed() {
-    let site = Site::start().await;
+    let site = Site::with(hurried(), FakeEngine::default()).await;
     let mut stream = TcpStream::connect(site.public).await.expect("connects");
     let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
     let begun = Instant::now();

@@ -44,8 +44,8 @@ fn limits() -> Limits {
         headers_bytes_max: 4096,
         url_bytes_max: 1024,
         connections_max: 64,
-        header_timeout: Duration::from_millis(300),
-        body_timeout: Duration::from_millis(300),
+        header_timeout: Duration::from_secs(60),
+        body_timeout: Duration::from_secs(60),
         failed_auth_per_address: Rate { per_second: 1000.0 },
         rate_per_flow: None,
         waiting_runs_per_flow: 10,
@@ -70,6 +70,14 @@ fn config() -> Config {
         limits: limits(),
         shutdown_grace: Duration::from_secs(5),
     }
+}
+
+/// Settings that do not wait for slow clients.
+fn hurried() -> Config {
+    let mut config = config();
+    config.limits.header_timeout = Duration::from_millis(500);
+    config.limits.body_timeout = Duration::from_millis(500);
+    config
 }
 
 fn flow(name: &str) -> Flow {
