@@ -139,7 +139,7 @@ async fn metrics(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
 async fn runs(shared: &Shared, head: &Parts, request_id: RunId) -> Result<Reply, Refusal> {
     let filter = run_filter(&target::query(&head.uri))?;
     let runs = shared.deps.store.list_runs(filter).await.map_err(|error| unreadable(&error))?;
-    Ok(json_reply(StatusCode::OK, &runs.iter().map(view::run_summary).collect(), request_id))
+    Ok(json_reply(StatusCode::OK, &view::run_list_json(&runs), request_id))
 }
 
 async fn run(shared: &Shared, part: &str, request_id: RunId) -> Result<Reply, Refusal> {

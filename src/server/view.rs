@@ -11,6 +11,16 @@ use crate::store::{RunRow, StepIo, StepRow, StoredRun};
 /// The name and type of each action of a flow, in the order of the file: what a stored run does not hold itself.
 pub type Kinds = [(String, String)];
 
+/// `runs list --json`: [`run_summary`] of each, in the order given (the store's: newest first).
+pub fn run_list_json(runs: &[StoredRun]) -> Value {
+    runs.iter().map(run_summary).collect()
+}
+
+/// [`run_detail`] of a run whose flow text is not at hand: actions in the order in which they started, types null.
+pub fn run_json(stored: &StoredRun) -> Value {
+    run_detail(stored, &[])
+}
+
 /// One item of `runs list --json`: `{run_id, flow, status, is_test, received_at, finished_at, duplicate_of,
 /// actions:{NAME: STATUS}}`.
 pub fn run_summary(stored: &StoredRun) -> Value {
@@ -23,8 +33,8 @@ pub fn run_summary(stored: &StoredRun) -> Value {
 }
 
 /// `runs show ID --json`: the list's item with `trigger`, and with `actions` as a list of `{name, type, status, inputs,
-/// outputs, attempts, error, …}` in the order of `kinds`. Actions that have not started are `pending`; without `kinds`
-/// (a text that cannot be read) they are left out and types are null.
+/// outputs, attempts, error, …}` in the order of `kinds`. Actions that have not started are `pending`. An action that
+/// `kinds` does not name has no type and stands at the end.
 pub fn run_detail(stored: &StoredRun, kinds: &Kinds) -> Value {
     let run = &stored.run;
     let mut shown = summary(run);
@@ -39,8 +49,10 @@ pub fn run_detail(stored: &StoredRun, kinds: &Kinds) -> Value {
             rows => rows.iter().map(|step| step_json(step, Some(kind))).collect(),
         }
     });
-    let strange = stored.steps.iter().filter(|step| kinds.iter().all(|(name, _)| *name != step.name));
-    let actions: Value = known.chain(strange.map(|step| step_json(step, None))).collect();
+    let is_strange = |step: &&StepRow| kinds.iter().all(|(name, _)| *name != step.name);
+    let mut strange: Vec<&StepRow> = stored.steps.iter().filter(is_strange).collect();
+    strange.sort_by_key(|step| step.started_at.or(step.finished_at));
+    let actions: Value = known.chain(strange.into_iter().map(|step| step_json(step, None))).collect();
     shown.insert("actions".into(), actions);
     Value::Object(shown)
 }

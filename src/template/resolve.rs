@@ -225,9 +225,12 @@ impl<'s> Compiler<'s> {
     fn top(&mut self, node: &syntax::Node) -> Option<Expr> {
         if let NodeKind::Path = node.kind {
             let text = &self.source[node.range.clone()];
-            if let Some(spec) = helpers::find(text).filter(|_| !self.is_value_name(text)) {
+            // Inside a block, `{{length}}` can only mean the item's own field.
+            let is_field = |spec: &HelperSpec| !self.frames.is_empty() && spec.arguments.min > 0;
+            if let Some(spec) = helpers::find(text).filter(|spec| !self.is_value_name(text) && !is_field(spec)) {
                 return self.call(spec, &node.range, &[], &[]);
             }
+            return self.path(&node.range).map(Expr::Path);
         }
         self.expr(node)
     }
@@ -275,6 +278,7 @@ impl<'s> Compiler<'s> {
         } else {
             format!("write  ({text} {})", spec.arguments.names[..spec.arguments.min].join(" "))
         };
+        let help = if self.frames.is_empty() { help } else { format!("{help}, or  this.{text}  for the field") };
         self.findings.push(TemplateFinding::error("helper_needs_parens", range.clone(), message).help(help));
         true
     }

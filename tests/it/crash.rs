@@ -158,7 +158,7 @@ fn a_restart_is_quick_and_resumes_at_the_first_unfinished_action() {
     let runs = workspace.until_ended();
     assert_eq!(runs[0]["status"], "succeeded");
     let id = runs[0]["run_id"].as_str().expect("an id");
-    let run = workspace.json(&["runs", "show", id, "--json"]);
+    let run = workspace.show(id);
     let actions = run["actions"].as_array().expect("actions");
     let tell = actions.iter().find(|action| action["name"] == "tell").expect("tell");
     assert_eq!(tell["attempts"], 2, "{tell:#}");

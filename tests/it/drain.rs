@@ -64,7 +64,7 @@ fn what_outlives_the_grace_time_is_handed_back_uncounted_and_flagged() {
     until("the call", || crm.requests().len() == 1);
     assert_eq!(server.terminate(), Some(0));
     let id = workspace.runs()[0]["run_id"].as_str().expect("an id").to_owned();
-    let run = workspace.json(&["runs", "show", &id, "--json"]);
+    let run = workspace.show(&id);
     assert_eq!(run["status"], "waiting", "{run:#}");
     assert_eq!(run["actions"][0]["attempts"], 0, "{run:#}");
     assert_eq!(run["actions"][0]["possible_repeat"], true, "{run:#}");

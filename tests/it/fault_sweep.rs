@@ -188,7 +188,8 @@ async fn until_ended(store: &dyn Store) -> Vec<StoredRun> {
 
 /// Sweeps `n` until a scenario passes without reaching it.
 fn sweep(target: Target) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut n = 1;
     while runtime.block_on(play(target, n)) {
         n += 1;

@@ -13,16 +13,12 @@ fn action<'a>(run: &'a Value, name: &str) -> &'a Value {
     actions.iter().find(|action| action["name"] == name).unwrap_or_else(|| panic!("no action {name}: {run:#}"))
 }
 
-fn show(workspace: &Workspace, id: &str) -> Value {
-    workspace.json(&["runs", "show", id, "--json"])
-}
-
 fn until_status(workspace: &Workspace, status: &str) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let runs = workspace.runs();
         if let Some(run) = runs.iter().find(|run| run["status"] == status) {
-            return show(workspace, run["run_id"].as_str().expect("an id"));
+            return workspace.show(run["run_id"].as_str().expect("an id"));
         }
         assert!(Instant::now() < deadline, "no run is {status}: {runs:#?}");
         std::thread::sleep(Duration::from_millis(20));
@@ -47,7 +43,7 @@ fn a_stranger_posts_the_published_lead_and_sees_a_record_and_a_mail() {
     assert_eq!(answer.json()["status"], "accepted");
 
     workspace.until_ended();
-    let run = show(&workspace, "last");
+    let run = workspace.show("last");
     assert_eq!((&run["run_id"], &run["status"]), (&json!(run_id), &json!("succeeded")), "{run:#}");
     assert_eq!(action(&run, "create_lead")["outputs"]["outcome"], "created");
     let records = workspace.json(&["records", "list", "--json"]);
@@ -132,7 +128,7 @@ fn an_empty_lead_makes_no_record_but_a_failed_run_that_says_why() {
     let server = workspace.serve();
     assert_eq!(wire::post(server.url("contoso-backup"), "{}").expect("an answer").status, 202);
     workspace.until_ended();
-    let run = show(&workspace, "last");
+    let run = workspace.show("last");
     assert_eq!(run["status"], "failed");
     assert_eq!(action(&run, "create_lead")["error"]["code"], "blank_record");
     assert_eq!(workspace.json(&["records", "list", "--json"]), json!([]));
@@ -192,7 +188,10 @@ fn a_run_ends_on_the_text_that_it_started_with() {
         std::thread::sleep(Duration::from_millis(10));
     }
     server.kill();
-    workspace.write("flows/two.yaml", "name: two\ntrigger:\n  type: request\nactions:\n  - name: other\n    type: compose\n    inputs: 1\n");
+    workspace.write(
+        "flows/two.yaml",
+        "name: two\ntrigger:\n  type: request\nactions:\n  - name: other\n    type: compose\n    inputs: 1\n",
+    );
     open.store(true, std::sync::atomic::Ordering::SeqCst);
     let _server = workspace.serve();
     assert_eq!(workspace.until_ended()[0]["status"], "succeeded");

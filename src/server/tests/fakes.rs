@@ -112,6 +112,9 @@ impl Store for FakeStore {
     fn cancel_requests(&self, _: &str) -> Fut<'_, StoreResult<Vec<RunId>>> {
         unused()
     }
+    fn owned(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RunId>>> {
+        unused()
+    }
     fn unfinished(&self, _: &str, _: u64) -> Fut<'_, StoreResult<u64>> {
         unused()
     }

@@ -7,6 +7,8 @@
 //! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `claim`,
 //! `keep` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
 
+#![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
+
 mod browse;
 mod checkpoint;
 mod claim;

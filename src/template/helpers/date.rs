@@ -1,7 +1,7 @@
-//! Dates and times: `utcNow`, `formatDateTime`, …
+//! Dates and times: `utcNow`, `formatDateTime`, `addDays`, …
 
-use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::date_format::format;
@@ -12,6 +12,14 @@ use super::{Eval, Given, HelperSpec, Kind, RenderError, Signature, example};
 const ROUND_TRIP: &str = "o";
 /// The options of everything that formats a time.
 const OPTIONS: &[&str] = &["tz", "culture"];
+
+/// What the helpers that move a time take.
+const MOVE: Signature =
+    Signature { min: 2, max: 3, names: &["time", "count", "format"], kinds: &[Kind::Text, Kind::Number, Kind::Text] };
+/// Seconds in a day, an hour and a minute.
+const DAY: i64 = 86_400;
+const HOUR: i64 = 3600;
+const MINUTE: i64 = 60;
 
 /// The family.
 pub(super) const HELPERS: &[HelperSpec] = &[
@@ -47,6 +55,53 @@ pub(super) const HELPERS: &[HelperSpec] = &[
         is_volatile: false,
         eval: Eval::Strict(format_date_time),
     },
+    HelperSpec {
+        name: "addDays",
+        aliases: &[],
+        arguments: MOVE,
+        options: OPTIONS,
+        summary: "a time so many whole days later, or earlier where negative, in a .NET format (default `o`)",
+        examples: &[
+            example(
+                "{{addDays trigger.body.Created 30 'yyyy-MM-dd'}}",
+                r#"{"Created":"2018-03-15T13:05:00Z"}"#,
+                r#""2018-04-14""#,
+            ),
+            example("{{addDays '2018-03-15T00:00:00Z' 10}}", "{}", r#""2018-03-25T00:00:00.0000000Z""#),
+        ],
+        is_volatile: false,
+        eval: Eval::Strict(|given| moved(given, DAY)),
+    },
+    HelperSpec {
+        name: "addHours",
+        aliases: &[],
+        arguments: MOVE,
+        options: OPTIONS,
+        summary: "a time so many hours later, in a .NET format (default `o`)",
+        examples: &[example("{{addHours '2018-03-15T23:00:00Z' 2 'g'}}", "{}", r#""3/16/2018 1:00 AM""#)],
+        is_volatile: false,
+        eval: Eval::Strict(|given| moved(given, HOUR)),
+    },
+    HelperSpec {
+        name: "addMinutes",
+        aliases: &[],
+        arguments: MOVE,
+        options: OPTIONS,
+        summary: "a time so many minutes later, in a .NET format (default `o`)",
+        examples: &[example("{{addMinutes '2018-03-15T00:00:00Z' -1 'HH:mm'}}", "{}", r#""23:59""#)],
+        is_volatile: false,
+        eval: Eval::Strict(|given| moved(given, MINUTE)),
+    },
+    HelperSpec {
+        name: "addSeconds",
+        aliases: &[],
+        arguments: MOVE,
+        options: OPTIONS,
+        summary: "a time so many seconds later, in a .NET format (default `o`)",
+        examples: &[example("{{addSeconds '2018-03-15T00:00:00Z' 90 'HH:mm:ss'}}", "{}", r#""00:01:30""#)],
+        is_volatile: false,
+        eval: Eval::Strict(|given| moved(given, 1)),
+    },
 ];
 
 /// What is wrong with the literal of an option; options that the linter cannot judge are fine.
@@ -77,13 +132,29 @@ fn utc_now(given: &Given<'_>) -> Result<Value, RenderError> {
 }
 
 fn format_date_time(given: &Given<'_>) -> Result<Value, RenderError> {
-    let Value::String(text) = given.value(0) else { return Err(given.wants(0, "a text with a time", given.value(0))) };
-    let moment = parse(text)
-        .ok_or_else(|| given.fail("got a text that is no time: times look like 2018-03-15T13:05:00Z or 03/15/2018"))?;
+    let moment = moment(given)?;
     if given.len() > 2 {
         culture(given.text(2)?).map_err(|message| given.fail(format_args!("cannot do this: {message}")))?;
     }
     print(given, &moment, 1)
+}
+
+/// The time that is the first argument.
+fn moment(given: &Given<'_>) -> Result<Moment, RenderError> {
+    let Value::String(text) = given.value(0) else { return Err(given.wants(0, "a text with a time", given.value(0))) };
+    parse(text)
+        .ok_or_else(|| given.fail("got a text that is no time: times look like 2018-03-15T13:05:00Z or 03/15/2018"))
+}
+
+/// The time moved by the second argument, in units of so many seconds.
+fn moved(given: &Given<'_>, unit_seconds: i64) -> Result<Value, RenderError> {
+    let moment = moment(given)?;
+    let count = given.value(1).as_i64().ok_or_else(|| given.wants(1, "an integer", given.value(1)))?;
+    let seconds = count.checked_mul(unit_seconds);
+    let local = seconds.and_then(|seconds| moment.local.checked_add(SignedDuration::from_secs(seconds)).ok());
+    let local = local.filter(|local| local.year() >= 1);
+    let local = local.ok_or_else(|| given.fail("would leave the calendar"))?;
+    print(given, &Moment { local, ..moment }, 2)
 }
 
 /// Formats by argument `at` and the options.

@@ -10,10 +10,13 @@ mod date;
 mod date_format;
 mod date_parse;
 mod logical;
+mod math;
 mod text;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -29,7 +32,7 @@ use crate::diagnostic::nearest;
 
 /// The families of helpers.
 pub const ALL: &[&[HelperSpec]] =
-    &[logical::HELPERS, text::HELPERS, collection::HELPERS, conversion::HELPERS, date::HELPERS];
+    &[logical::HELPERS, text::HELPERS, collection::HELPERS, conversion::HELPERS, math::HELPERS, date::HELPERS];
 
 /// A helper's declaration.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! A user's workspace, the real binary, and the other side of its connections.
 
 pub mod fake_http;
+pub mod sink;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -79,6 +80,13 @@ impl Workspace {
     /// Runs a command that must succeed and print JSON.
     pub fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.expect(0, arguments)).expect("JSON")
+    }
+
+    /// A run as `runs show --json` prints it, whatever became of it: a run that failed is exit code 1.
+    pub fn show(&self, id: &str) -> Value {
+        let output = self.run(&["runs", "show", id, "--json"]);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// Starts `serve` on free ports and waits until it is ready.
