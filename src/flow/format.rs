@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::retry::RetryKind;
+pub use super::schema::editor_schema;
 use crate::schema::Validation;
 
 /// A flow: what starts it, and its actions in order.

@@ -171,7 +171,9 @@ impl<'a> Linter<'a> {
             return None;
         }
         let policy = retry::policy(file, &self.bundle.defaults.retry);
-        policy.map_err(|(key, message)| self.report("bad_retry", &child(&child(pointer, "retry"), key), message, None)).ok()
+        policy
+            .map_err(|(key, message)| self.report("bad_retry", &child(&child(pointer, "retry"), key), message, None))
+            .ok()
     }
 
     fn connection(&mut self, pointer: &str, spec: &ActionSpec, own: &Map<String, Value>) -> Option<String> {

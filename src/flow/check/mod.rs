@@ -9,8 +9,10 @@ mod fixed;
 mod names;
 mod references;
 mod retry;
-mod schema_words;
+pub(super) mod schema_words;
 mod shape;
+#[cfg(test)]
+pub(super) mod test_catalogue;
 #[cfg(test)]
 mod tests;
 mod texts;

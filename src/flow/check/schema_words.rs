@@ -30,7 +30,7 @@ fn types(schema: &Value) -> Vec<&str> {
 }
 
 /// Whether `value` has a type that `schema` allows.
-pub(super) fn accepts(schema: &Value, value: &Value) -> bool {
+pub(in crate::flow) fn accepts(schema: &Value, value: &Value) -> bool {
     let types = types(schema);
     types.is_empty()
         || types.iter().any(|name| match *name {

@@ -305,6 +305,3 @@ fn last(pointer: &str) -> String {
     let dotted = dotted(pointer);
     dotted.rsplit('.').next().unwrap_or_default().to_owned()
 }
-
-#[cfg(test)]
-mod tests;
