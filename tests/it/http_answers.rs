@@ -52,6 +52,8 @@ const FLOWS: &[(&str, &str)] = &[
 const SETTINGS: &str = "limits: { body: 4KiB, body_unpacked: 8KiB, headers: 8KiB, url: 2KiB, body_timeout: 1s, \
                         header_timeout: 2s, respond_wait: 2s, failed_auth_per_address: 1000/s }\n";
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 fn site() -> (Workspace, Server) {
     let workspace = Workspace::empty();
     workspace.write("leadflow.yaml", SETTINGS);
@@ -62,7 +64,7 @@ fn site() -> (Workspace, Server) {
     (workspace, server)
 }
 
-fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+fn send(method: &str, url: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
     wire::send(method, url, headers, body).expect("an answer")
 }
 
@@ -112,7 +114,7 @@ fn leads_are_taken_in_every_dress() {
     let lead = sample();
     let marked = format!("\u{feff}{lead}");
     let packed = gzip(lead.as_bytes());
-    let rows: &[(&[(&str, &str)], &[u8])] = &[
+    let rows: &[(Headers, &[u8])] = &[
         (&[], lead.as_bytes()),
         (&[("content-type", "text/plain; charset=UTF-8")], lead.as_bytes()),
         (&[("content-type", "application/x-www-form-urlencoded")], lead.as_bytes()),
@@ -148,7 +150,7 @@ fn bodies_that_do_not_fit_are_refused_with_their_place_and_kept() {
     let (workspace, server) = site();
     let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
     let wrong = sample().replace("\"someone@contoso.com\"", "17");
-    let rows: &[(&[(&str, &str)], &[u8], u16, &str)] = &[
+    let rows: &[(Headers, &[u8], u16, &str)] = &[
         (&[], b"{\n  \"a\": }", 400, "invalid_json"),
         (&[], b"{\"a\": \"\\ud800\"}", 400, "invalid_json"),
         (&[], b"{\"a\": 1, \"a\": 2}", 400, "duplicate_json_key"),
