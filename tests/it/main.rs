@@ -5,6 +5,7 @@ mod cli;
 mod crash;
 mod drain;
 mod fault_sweep;
+mod http_answers;
 mod main_path;
 mod readme;
 mod smtp;
