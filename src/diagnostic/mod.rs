@@ -19,6 +19,17 @@ pub enum Severity {
     Note,
 }
 
+impl Severity {
+    /// As printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
 /// Where in a file: one-based line and column (characters), and how many characters to underline.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {

@@ -1,14 +1,47 @@
 //! The engine: accepts leads, runs their actions, retries, resumes after a crash, drains.
+//!
+//! Promises (DESIGN section 7): a stored run is on disk before its 2xx; actions run at least once, in order, and a
+//! restart resumes at the first unfinished one; a destination that is down delays only its own runs.
 
-use std::sync::Arc;
+mod accept;
+mod actor;
+pub mod answers;
+mod claim;
+pub mod dry;
+pub mod lanes;
+mod maintain;
+mod perform;
+pub mod ports;
+mod restore;
+pub mod resubmit;
+mod scope;
+mod texts;
 
-use tokio::sync::oneshot;
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::actions::Answer;
+use crate::clock::Clock;
+use crate::flow::Flow;
+use crate::flow::catalogue::Catalogue;
 use crate::ids::RunId;
 use crate::library::LiveFlow;
+use crate::outbound::Effects;
 use crate::run::TriggerData;
+use crate::store::{Store, TextId};
 use crate::triggers::request::Problem;
+use actor::Actor;
+use answers::Answers;
+use lanes::Lanes;
+use ports::{Connections, Drain, Limits, Ports, StoreJournal};
+use texts::Texts;
+pub use texts::compile_pinned;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -53,4 +86,205 @@ pub enum Answered {
 pub trait Accept: Send + Sync + 'static {
     /// Parses, folds, validates, evaluates conditions, runs pure actions, stores, and starts the rest.
     fn accept(&self, flow: Arc<LiveFlow>, trigger: TriggerData) -> crate::clock::Fut<'_, Accepted>;
+}
+
+/// What an engine is made of.
+pub struct Config {
+    /// The durable record.
+    pub store: Arc<dyn Store>,
+    /// What performs effects.
+    pub effects: Arc<dyn Effects>,
+    /// Connections.
+    pub connections: Connections,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds.
+    pub limits: Limits,
+    /// How long ended runs are kept.
+    pub retention: Retention,
+    /// `--env`.
+    pub environment: Option<String>,
+    /// Known actions and connectors, for pinned texts.
+    pub catalogue: Arc<Catalogue>,
+    /// The name of this node's life: unique for each start.
+    pub owner: String,
+}
+
+pub use accept::Acceptor;
+pub use maintain::Retention;
+
+/// Runs in memory, with the handle that cancels each.
+type Active = Mutex<HashMap<RunId, watch::Sender<bool>>>;
+
+/// The engine of one node.
+pub struct Engine {
+    pub(crate) ports: Arc<Ports>,
+    store: Arc<dyn Store>,
+    texts: Texts,
+    retention: Retention,
+    active: Active,
+    /// Told whenever a run leaves memory.
+    idle: Notify,
+    /// Unfinished runs by flow, for the limit; counted in the store when a flow is first seen.
+    unfinished: Mutex<HashMap<String, u64>>,
+    /// An answer of the store was lost: some run may be ours without an actor.
+    astray: AtomicBool,
+    wake: Arc<Notify>,
+    drain: watch::Sender<Drain>,
+}
+
+impl Engine {
+    /// An engine that does nothing until [`Engine::start`].
+    pub fn new(config: Config) -> Arc<Self> {
+        let wake = Arc::new(Notify::new());
+        let (drain, drain_seen) = watch::channel(Drain::No);
+        let lanes = Lanes::new(config.limits.workers, Arc::clone(&wake));
+        let engine = Arc::new(Self {
+            ports: Arc::new(Ports {
+                owner: config.owner,
+                journal: Arc::new(StoreJournal(Arc::clone(&config.store))),
+                effects: config.effects,
+                connections: ArcSwap::from_pointee(Connections::new()),
+                clock: config.clock,
+                lanes,
+                answers: Answers::default(),
+                limits: config.limits,
+                environment: config.environment.map_or(Value::Null, Value::String),
+                dice: ports::system_dice,
+                mocks: ports::Mocks::new(),
+                drain: drain_seen,
+            }),
+            store: config.store,
+            texts: Texts::new(config.catalogue),
+            retention: config.retention,
+            active: Mutex::default(),
+            idle: Notify::new(),
+            unfinished: Mutex::default(),
+            astray: AtomicBool::new(false),
+            wake,
+            drain,
+        });
+        engine.set_connections(config.connections);
+        engine
+    }
+
+    /// Replaces the connections; runs find them by name at their next effect.
+    pub fn set_connections(&self, connections: Connections) {
+        for (name, connection) in &connections {
+            // Plain HTTP has a lane for each host instead.
+            if !name.is_empty() {
+                self.ports.lanes.set_slots(name, connection.concurrency);
+            }
+        }
+        self.ports.connections.store(Arc::new(connections));
+    }
+
+    /// Remembers a loaded flow, so that its runs need not compile its text again.
+    pub fn remember(&self, id: TextId, flow: Arc<Flow>) {
+        self.texts.put(id, flow);
+    }
+
+    /// Takes over what a dead life left behind and starts to work.
+    pub async fn start(self: &Arc<Self>) -> crate::store::StoreResult<()> {
+        let now = self.ports.clock.now();
+        let rescued = self.store.rescue(&self.ports.owner, now).await?;
+        if rescued.runs > 0 {
+            tracing::info!(runs = rescued.runs, held = rescued.held, "resuming runs of an earlier life");
+        }
+        for code in ["connection_missing", "flow_text_unreadable"] {
+            self.store.release_held(code, None, now).await?;
+        }
+        tokio::spawn(claim::work(Arc::clone(self)));
+        tokio::spawn(maintain::work(Arc::clone(self)));
+        Ok(())
+    }
+
+    /// How many runs are in memory.
+    pub fn active_runs(&self) -> usize {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether a run has an actor.
+    fn is_active(&self, run: RunId) -> bool {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&run)
+    }
+
+    /// Whether a shutdown has begun.
+    pub fn is_draining(&self) -> bool {
+        *self.drain.borrow() != Drain::No
+    }
+
+    /// Stops: no claim and no new effect from now on; effects in flight may finish for `grace`, then they are given up
+    /// (their tries do not count) and every run is handed back.
+    pub async fn drain(&self, grace: Duration) {
+        self.drain.send_replace(Drain::Finish);
+        self.wake.notify_one();
+        if tokio::time::timeout(grace, self.until_idle()).await.is_err() {
+            tracing::warn!(runs = self.active_runs(), "grace time is over; giving up effects in flight");
+            self.drain.send_replace(Drain::GiveUp);
+            if tokio::time::timeout(HAND_BACK_MAX, self.until_idle()).await.is_err() {
+                tracing::error!(
+                    runs = self.active_runs(),
+                    "runs could not be handed back; they resume at the next start"
+                );
+            }
+        }
+    }
+
+    /// Resolves when no run is in memory.
+    pub async fn until_idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if self.active_runs() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Asks a run in memory to stop.
+    fn cancel_active(&self, run: RunId) {
+        if let Some(cancel) = self.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run) {
+            cancel.send_replace(true);
+        }
+    }
+
+    /// Gives an actor its own task.
+    fn spawn(actor: Actor, presence: Presence, committed: bool) {
+        let flow = actor.identity.flow.clone();
+        tokio::spawn(async move {
+            if actor.run(committed).await {
+                presence.engine.count_unfinished(&flow, -1);
+            }
+        });
+    }
+
+    /// Takes a run into memory. It is there as long as its [`Presence`] is.
+    fn register(self: &Arc<Self>, run: RunId, cancelled: bool) -> (Presence, watch::Receiver<bool>) {
+        let (sender, receiver) = watch::channel(cancelled);
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).insert(run, sender);
+        (Presence { engine: Arc::clone(self), run }, receiver)
+    }
+
+    fn count_unfinished(&self, flow: &str, change: i64) {
+        if let Some(count) = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).get_mut(flow) {
+            *count = count.saturating_add_signed(change);
+        }
+    }
+}
+
+/// How long a drain waits for runs to be handed back after their effects were given up.
+const HAND_BACK_MAX: Duration = Duration::from_secs(5);
+
+/// A run's presence in memory; ends when dropped, also when its actor panicked.
+struct Presence {
+    engine: Arc<Engine>,
+    run: RunId,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.engine.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+        self.engine.idle.notify_waiters();
+    }
 }

@@ -8,6 +8,7 @@ pub mod control;
 pub mod format;
 pub mod plan;
 pub mod retry;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -173,10 +174,10 @@ pub struct Action {
     pub when: Vec<Template>,
     /// Its own keys except `connection`, as an object; fixed keys are constants.
     pub inputs: Tree,
-    /// Retry; [`RetryPolicy::none`] for actions that do not leave the machine.
-    pub retry: RetryPolicy,
-    /// Per try.
-    pub timeout: Duration,
+    /// Retry, if it says so itself; else its connection's, else the default.
+    pub retry: Option<RetryPolicy>,
+    /// Per try, if it says so itself; else its connection's, else the default.
+    pub timeout: Option<Duration>,
     /// Whether its inputs must be journalled before the first send, because a second rendering could differ.
     pub volatile: bool,
     /// Paths from outside whose values must not all be blank (`create_record`: those that `fields` uses).
@@ -193,6 +194,8 @@ pub struct Environment<'a> {
     /// Connections of leadflow.yaml: name to connector type. `None`: not known here (a pinned text is compiled
     /// again), so connections are not checked.
     pub connections: Option<&'a BTreeMap<String, String>>,
+    /// Names of all schema files, for suggestions; the bundle holds only those that the flow names.
+    pub schemas_known: &'a [String],
     /// Most actions in a flow.
     pub actions_per_flow_max: usize,
     /// Most levels of containers.

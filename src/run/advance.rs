@@ -1,1 +1,284 @@
-//! The graph rule: run_after, skip cascade, final status. One pure fixpoint.
+//! The graph rule: who may start, who is skipped, how the run ends. One pure fixpoint over the plan.
+//!
+//! Power Automate's rules (POWER-AUTOMATE 3.1): an action starts when every predecessor has ended with a status that
+//! its edge accepts, otherwise it is skipped and that cascades. The end of each branch decides the run: a skipped end
+//! takes the status of what it waited for, so a handled failure leaves the run succeeded.
+
+use std::collections::BTreeMap;
+
+use super::transition::{Illegal, StepEvent, next};
+use super::{RunState, RunStatus, Step, StepKey, StepStatus};
+use crate::clock::Micros;
+use crate::flow::plan::{NodeId, Plan};
+
+/// The reason of a skip by `when`: such an action counts as succeeded for whoever waits on it.
+pub const SKIPPED_BY_WHEN: &str = "when";
+/// The reason of a skip because `run_after` was not met.
+pub const SKIPPED_BY_RUN_AFTER: &str = "run_after";
+
+/// Something that happened to the run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// It begins, or is taken up again.
+    Begin {
+        /// When.
+        at: Micros,
+    },
+    /// Something happened to one action.
+    Step {
+        /// When (for the skips that follow from it).
+        at: Micros,
+        /// Which action.
+        key: StepKey,
+        /// What.
+        event: StepEvent,
+    },
+    /// Everything that has not ended is cancelled, and the run ends with `status`.
+    Stop {
+        /// When.
+        at: Micros,
+        /// `cancelled` or `timed_out`.
+        status: RunStatus,
+    },
+}
+
+/// What the engine has to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Todo {
+    /// Start this action. Said once for each.
+    Start(StepKey),
+    /// Come back to this action then.
+    WaitUntil(StepKey, Micros),
+    /// The run has ended.
+    Settle(RunStatus),
+}
+
+/// Applies `event` to `run` and says what follows. Only the keys in it and skipped actions change.
+pub fn advance(plan: &Plan, run: &mut RunState, event: Event) -> Result<Vec<Todo>, Illegal> {
+    let mut todos = Vec::new();
+    let at = match event {
+        Event::Begin { at } => {
+            run.offered.clear();
+            todos.extend(run.steps.iter().filter_map(|(key, step)| Some(Todo::WaitUntil(key.clone(), step.due_at?))));
+            at
+        }
+        Event::Step { at, key, event } => {
+            let step = run.steps.remove(&key).unwrap_or_default();
+            let step = next(step, event)?;
+            if let Some(due_at) = step.due_at {
+                todos.push(Todo::WaitUntil(key.clone(), due_at));
+            }
+            run.steps.insert(key, step);
+            at
+        }
+        Event::Stop { at, status } => {
+            stop(plan, run, at)?;
+            run.settled = Some(status);
+            return Ok(vec![Todo::Settle(status)]);
+        }
+    };
+    spread(plan, run, at, &mut todos)?;
+    if run.settled.is_none() && plan_ended(plan, run) {
+        let status = final_status(plan, &run.steps);
+        run.settled = Some(status);
+        todos.push(Todo::Settle(status));
+    }
+    Ok(todos)
+}
+
+/// One pass in the order of the file reaches the fixpoint, because every edge points backwards.
+fn spread(plan: &Plan, run: &mut RunState, at: Micros, todos: &mut Vec<Todo>) -> Result<(), Illegal> {
+    for (id, node) in plan.nodes.iter().enumerate() {
+        let key = StepKey::top(id);
+        if status_of(&run.steps, id) != StepStatus::Pending || run.offered.contains(&key) {
+            continue;
+        }
+        let ended = node.after.iter().all(|(before, _)| status_of(&run.steps, *before).is_final());
+        if !ended {
+            continue;
+        }
+        let met = node.after.iter().all(|(before, statuses)| statuses.contains(as_seen(&run.steps, *before)));
+        if met {
+            run.offered.insert(key.clone());
+            todos.push(Todo::Start(key));
+        } else {
+            let step = run.steps.remove(&key).unwrap_or_default();
+            run.steps.insert(key, next(step, StepEvent::Skip { at, reason: SKIPPED_BY_RUN_AFTER })?);
+        }
+    }
+    Ok(())
+}
+
+fn stop(plan: &Plan, run: &mut RunState, at: Micros) -> Result<(), Illegal> {
+    for id in 0..plan.nodes.len() {
+        let key = StepKey::top(id);
+        let step = run.steps.remove(&key).unwrap_or_default();
+        let step = if step.status.is_final() { step } else { next(step, StepEvent::Cancel { at })? };
+        run.steps.insert(key, step);
+    }
+    Ok(())
+}
+
+fn step_of(steps: &BTreeMap<StepKey, Step>, id: NodeId) -> Option<&Step> {
+    steps.get(&StepKey::top(id))
+}
+
+fn status_of(steps: &BTreeMap<StepKey, Step>, id: NodeId) -> StepStatus {
+    step_of(steps, id).map_or(StepStatus::Pending, |step| step.status)
+}
+
+/// The status that waiting actions see: an action that its own `when` turned off counts as succeeded.
+fn as_seen(steps: &BTreeMap<StepKey, Step>, id: NodeId) -> StepStatus {
+    match step_of(steps, id) {
+        Some(step) if step.status == StepStatus::Skipped && step.outcome.as_deref() == Some(SKIPPED_BY_WHEN) => {
+            StepStatus::Succeeded
+        }
+        Some(step) => step.status,
+        None => StepStatus::Pending,
+    }
+}
+
+fn plan_ended(plan: &Plan, run: &RunState) -> bool {
+    (0..plan.nodes.len()).all(|id| status_of(&run.steps, id).is_final())
+}
+
+/// How the run ends, once every action has.
+fn final_status(plan: &Plan, steps: &BTreeMap<StepKey, Step>) -> RunStatus {
+    // Bad ends, by node; nodes only look back, so one pass fills the table.
+    let mut bad = vec![false; plan.nodes.len()];
+    for (id, node) in plan.nodes.iter().enumerate() {
+        bad[id] = match as_seen(steps, id) {
+            StepStatus::Skipped => node.after.iter().any(|(before, _)| bad[*before]),
+            status => status != StepStatus::Succeeded,
+        };
+    }
+    if plan.ends().any(|id| bad[id]) { RunStatus::Failed } else { RunStatus::Succeeded }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::flow::plan::{Kind, Node, StatusSet};
+    use crate::run::Failure;
+
+    fn node(name: &str, after: &[(NodeId, StatusSet)]) -> Node {
+        Node { name: name.into(), parent: None, after: after.to_vec(), kind: Kind::Leaf }
+    }
+
+    fn ok() -> StatusSet {
+        StatusSet::succeeded()
+    }
+
+    /// Runs `plan`, each action ending as `outcome` says, one at a time in the order offered.
+    fn play(plan: &Plan, outcome: &dyn Fn(NodeId) -> StepStatus) -> RunState {
+        let mut run = RunState::default();
+        let mut todos = advance(plan, &mut run, Event::Begin { at: 1 }).expect("begin");
+        while let Some(todo) = todos.pop() {
+            let Todo::Start(key) = todo else { continue };
+            let node = key.node;
+            let mut say = |event| {
+                todos.extend(advance(plan, &mut run, Event::Step { at: 2, key: key.clone(), event }).expect("legal"));
+            };
+            match outcome(node) {
+                StepStatus::Skipped => say(StepEvent::Skip { at: 2, reason: SKIPPED_BY_WHEN }),
+                StepStatus::Failed => {
+                    say(StepEvent::Fail { at: 2, failure: Failure::terminal("x", "y") });
+                }
+                _ => {
+                    say(StepEvent::Start { at: 2, inputs: Value::Null });
+                    say(StepEvent::Succeed { at: 2, outputs: Value::Null, outcome: None, possible_repeat: false });
+                }
+            }
+        }
+        run
+    }
+
+    /// A reference by recursion over the definition, for any plan.
+    fn reference(plan: &Plan, outcome: &dyn Fn(NodeId) -> StepStatus, id: NodeId) -> (StepStatus, bool) {
+        let node = &plan.nodes[id];
+        let met = node.after.iter().all(|(before, set)| {
+            let (status, by_when) = reference(plan, outcome, *before);
+            set.contains(if by_when { StepStatus::Succeeded } else { status })
+        });
+        if !met {
+            return (StepStatus::Skipped, false);
+        }
+        let status = outcome(id);
+        (status, status == StepStatus::Skipped)
+    }
+
+    fn reference_bad(plan: &Plan, outcome: &dyn Fn(NodeId) -> StepStatus, id: NodeId) -> bool {
+        match reference(plan, outcome, id) {
+            (StepStatus::Succeeded, _) | (_, true) => false,
+            (StepStatus::Skipped, _) => {
+                plan.nodes[id].after.iter().any(|(before, _)| reference_bad(plan, outcome, *before))
+            }
+            _ => true,
+        }
+    }
+
+    #[test]
+    fn a_failure_skips_what_follows_and_fails_the_run() {
+        let plan = Plan { nodes: vec![node("a", &[]), node("b", &[(0, ok())]), node("c", &[])] };
+        let run = play(&plan, &|id| if id == 0 { StepStatus::Failed } else { StepStatus::Succeeded });
+        assert_eq!(run.settled, Some(RunStatus::Failed));
+        assert_eq!(status_of(&run.steps, 1), StepStatus::Skipped);
+        assert_eq!(status_of(&run.steps, 2), StepStatus::Succeeded);
+    }
+
+    #[test]
+    fn a_handled_failure_leaves_the_run_succeeded() {
+        let failed = StatusSet::default().with(StepStatus::Failed);
+        let plan = Plan { nodes: vec![node("a", &[]), node("handle", &[(0, failed)])] };
+        let run = play(&plan, &|id| if id == 0 { StepStatus::Failed } else { StepStatus::Succeeded });
+        assert_eq!(run.settled, Some(RunStatus::Succeeded));
+    }
+
+    #[test]
+    fn a_guard_guards_one_action() {
+        let plan = Plan { nodes: vec![node("a", &[]), node("b", &[(0, ok())])] };
+        let run = play(&plan, &|id| if id == 0 { StepStatus::Skipped } else { StepStatus::Succeeded });
+        assert_eq!(status_of(&run.steps, 1), StepStatus::Succeeded);
+        assert_eq!(run.settled, Some(RunStatus::Succeeded));
+    }
+
+    #[test]
+    fn stopping_cancels_what_has_not_ended() {
+        let plan = Plan { nodes: vec![node("a", &[]), node("b", &[(0, ok())])] };
+        let mut run = RunState::default();
+        advance(&plan, &mut run, Event::Begin { at: 1 }).expect("begin");
+        let todos = advance(&plan, &mut run, Event::Stop { at: 2, status: RunStatus::Cancelled }).expect("stop");
+        assert_eq!(todos, [Todo::Settle(RunStatus::Cancelled)]);
+        assert!(run.steps.values().all(|step| step.status == StepStatus::Cancelled));
+    }
+
+    proptest! {
+        /// The fixpoint agrees with the recursive definition on random graphs and outcomes.
+        #[test]
+        fn agrees_with_the_reference(
+            edges in proptest::collection::vec(proptest::collection::vec((any::<prop::sample::Index>(), 1_u8..16), 0..3), 1..9),
+            outcomes in proptest::collection::vec(0_u8..3, 9),
+        ) {
+            let kinds = [StepStatus::Succeeded, StepStatus::Failed, StepStatus::Skipped, StepStatus::TimedOut];
+            let nodes = edges.iter().enumerate().map(|(id, edges)| {
+                let after: Vec<_> = edges.iter().filter(|_| id > 0).map(|(index, mask)| {
+                    let set = (0..4).filter(|bit| mask & (1 << bit) != 0)
+                        .fold(StatusSet::default(), |set, bit| set.with(kinds[bit]));
+                    (index.index(id.max(1)), set)
+                }).collect();
+                node(&format!("n{id}"), &after)
+            }).collect();
+            let plan = Plan { nodes };
+            let outcome = |id: NodeId| kinds[usize::from(outcomes[id])];
+            let run = play(&plan, &outcome);
+            for id in 0..plan.nodes.len() {
+                prop_assert_eq!(status_of(&run.steps, id), reference(&plan, &outcome, id).0);
+            }
+            let bad = plan.ends().any(|id| reference_bad(&plan, &outcome, id));
+            prop_assert_eq!(run.settled, Some(if bad { RunStatus::Failed } else { RunStatus::Succeeded }));
+        }
+    }
+}

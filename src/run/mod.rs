@@ -5,7 +5,7 @@ pub mod advance;
 pub mod retry;
 pub mod transition;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -210,8 +210,8 @@ impl Default for Step {
 pub struct RunState {
     /// Actions that have left [`StepStatus::Pending`].
     pub steps: BTreeMap<StepKey, Step>,
-    /// Set when the run is to be cancelled.
-    pub cancelled: bool,
+    /// Actions that the engine was told to start.
+    pub offered: BTreeSet<StepKey>,
     /// The final status, once settled.
     pub settled: Option<RunStatus>,
 }

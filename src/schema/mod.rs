@@ -1,6 +1,22 @@
 //! JSON Schemas for request bodies: the published marketplace schemas work pasted as they are, nothing is ever fetched.
+//!
+//! Promise: compiling and validating do no I/O, and no message repeats a value of the body.
 
+mod fold;
+mod lookup;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
+
+/// Most errors that one answer lists.
+const ERRORS_MAX: usize = 10;
+/// Most notes that folding leaves on a run.
+const NOTES_MAX: usize = 10;
 
 /// How strictly a body must fit its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -21,6 +37,7 @@ pub struct BodySchema {
     pub source: Value,
     /// How findings name it: the file's name, or `the inline schema`.
     pub name: String,
+    validator: Validator,
 }
 
 impl std::fmt::Debug for BodySchema {
@@ -61,24 +78,84 @@ pub enum PathAnswer {
 impl BodySchema {
     /// Compiles `source`. The error says what is wrong with the schema, with a JSON pointer into it where known.
     pub fn compile(name: &str, source: &Value) -> Result<Self, BodyError> {
-        let _ = (name, source);
-        unimplemented!()
+        if !source.is_object() && !source.is_boolean() {
+            let message = format!("a JSON Schema is an object, this is {}", crate::template::kind_of(source));
+            return Err(BodyError { pointer: String::new(), message });
+        }
+        // Formats are checked in every draft: the newest one would not by itself.
+        let options = jsonschema::options().offline().should_validate_formats(true);
+        match options.build(source) {
+            Ok(validator) => Ok(Self { source: source.clone(), name: name.to_owned(), validator }),
+            Err(error) => Err(compile_error(source, &error)),
+        }
     }
 
     /// Folds and validates `body`. At most 10 errors.
     pub fn receive(&self, body: Value, validation: Validation) -> Result<Received, Vec<BodyError>> {
-        let _ = (body, validation);
-        unimplemented!()
+        let (body, notes) = match validation {
+            Validation::None => return Ok(Received { body, notes: Vec::new() }),
+            Validation::Strict => (body, Vec::new()),
+            Validation::Lenient => fold::fold(&self.source, body),
+        };
+        let mut errors: Vec<BodyError> = Vec::new();
+        for error in self.validator.iter_errors(&body) {
+            let error = body_error(&error);
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
+            if errors.len() == ERRORS_MAX {
+                break;
+            }
+        }
+        if errors.is_empty() { Ok(Received { body, notes }) } else { Err(errors) }
     }
 
     /// Whether it accepts `{}`: then it catches almost nothing.
     pub fn accepts_empty_object(&self) -> bool {
-        unimplemented!()
+        self.validator.is_valid(&Value::Object(serde_json::Map::new()))
     }
 
     /// What the schema says of `trigger.body` followed by `segments` (case ignored, list indexes walk `items`).
     pub fn path(&self, segments: &[String]) -> PathAnswer {
-        let _ = segments;
-        unimplemented!()
+        lookup::path(&self.source, segments)
     }
+}
+
+/// What keeps a schema from compiling, in words that name the cause.
+fn compile_error(source: &Value, error: &ValidationError<'_>) -> BodyError {
+    let text = error.to_string();
+    let dialect = source.get("$schema").and_then(Value::as_str).unwrap_or_default();
+    if text.contains("meta-schema") || (!dialect.is_empty() && text.contains(dialect)) {
+        let message = format!(
+            "`$schema` is `{dialect}`, which is no known draft; write http://json-schema.org/draft-07/schema# or leave it out"
+        );
+        return BodyError { pointer: "/$schema".to_owned(), message };
+    }
+    if matches!(error.kind(), ValidationErrorKind::Referencing(_)) {
+        let reference = text.split('\'').nth(1).unwrap_or("another file");
+        let message = format!(
+            "`$ref` points to `{reference}`, and nothing is ever fetched; put that schema under `definitions` and refer to it as #/definitions/NAME"
+        );
+        return BodyError { pointer: String::new(), message };
+    }
+    BodyError { pointer: error.instance_path().to_string(), message: text }
+}
+
+/// One error of a body; of alternatives, the error of the branch that fits best.
+fn body_error(error: &ValidationError<'_>) -> BodyError {
+    if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind() {
+        let depth = |errors: &[ValidationError<'_>]| {
+            errors.iter().map(|error| error.instance_path().as_str().matches('/').count()).max().unwrap_or(0)
+        };
+        let best = context
+            .iter()
+            .filter(|errors| !errors.is_empty())
+            .max_by_key(|errors| (depth(errors), std::cmp::Reverse(errors.len())));
+        if let Some(inner) = best.and_then(|errors| errors.first())
+            && depth(std::slice::from_ref(inner)) > error.instance_path().as_str().matches('/').count()
+        {
+            return body_error(inner);
+        }
+    }
+    BodyError { pointer: error.instance_path().to_string(), message: error.masked().to_string() }
 }

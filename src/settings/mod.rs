@@ -1,15 +1,31 @@
 //! `leadflow.yaml`: the blocks that their readers declare, with overlays, secret references and a place for each key.
+//!
+//! Promise: [`load`] reports everything that is wrong at once, each with file, line and column; what it gives is
+//! complete, typed and free of references. Defaults, file and overlay are layers of one document (`layers`).
+
+mod check;
+mod format;
+mod layers;
+pub mod load;
+pub mod print;
+mod references;
+mod resolve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::flow::Defaults;
+use crate::library::load::Sources;
 use crate::secret::Secret;
 use crate::triggers::request::BodyLimits;
+pub use load::{LoadError, LoadOptions, Loaded, Mode, Origins, load, settings_schema};
 
 /// Resolved settings.
 #[derive(Debug, Clone)]
@@ -38,6 +54,8 @@ pub struct Settings {
     pub admin_token: Option<Secret>,
     /// `parameters:` for every flow.
     pub parameters: Value,
+    /// `secrets:` for triggers, by name.
+    pub secrets: BTreeMap<String, Secret>,
     /// Connections by name.
     pub connections: BTreeMap<String, Connection>,
     /// Defaults of flows.
@@ -46,12 +64,47 @@ pub struct Settings {
     pub limits: Limits,
     /// Retention.
     pub retention: Retention,
+    /// Private addresses that any call may reach although a value chose the host (CIDR or host names).
+    pub outbound_allow_private: Vec<String>,
+    /// PEM files of further certificate authorities for every call.
+    pub outbound_ca: Vec<PathBuf>,
     /// How long a drain may take.
     pub shutdown_grace: Duration,
     /// `auto`, `human` or `json`.
     pub log_format: String,
     /// `error`, `warn`, `info`, `debug`, `trace`.
     pub log_level: String,
+}
+
+impl Settings {
+    /// What the loader of flows needs of them.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            flows: self.flows.clone(),
+            schemas: self.schemas.clone(),
+            connections: self.connections.iter().map(|(name, own)| (name.clone(), own.kind.clone())).collect(),
+            parameters: self.parameters.clone(),
+            defaults: self.defaults.clone(),
+            actions_per_flow_max: self.limits.actions_per_flow,
+            nesting_max: self.limits.nesting,
+            catalogue: Arc::new(crate::actions::catalogue()),
+        }
+    }
+
+    /// The database of the embedded store.
+    pub fn database(&self) -> PathBuf {
+        self.data.join("leadflow.db")
+    }
+
+    /// The folder of mails that are not sent.
+    pub fn outbox(&self) -> PathBuf {
+        self.data.join("outbox")
+    }
+
+    /// What printed URLs start with, without a slash at the end.
+    pub fn base_url(&self) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.public_listen))
+    }
 }
 
 /// One connection of leadflow.yaml, secrets resolved.
@@ -129,4 +182,12 @@ pub struct Retention {
     pub rejected: Duration,
     /// Duplicates.
     pub duplicates: Duration,
+}
+
+/// `text` as a `public_url`, without a slash at the end; or what is wrong with it.
+pub fn public_url(text: &str) -> Result<String, String> {
+    match check::bad_url(text) {
+        Some(fault) => Err(format!("`{text}` cannot be the public URL: {fault}")),
+        None => Ok(text.trim_end_matches('/').to_owned()),
+    }
 }

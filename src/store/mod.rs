@@ -4,6 +4,9 @@
 //! undo it. Every write to a run is fenced by owner and epoch and changes one row or answers [`StoreError::Fenced`].
 //! The verbs are shaped for several databases; `conformance` tests the promises against any of them.
 
+#[cfg(test)]
+mod conformance;
+pub mod faulty;
 pub mod sqlite;
 
 use serde::{Deserialize, Serialize};
@@ -399,6 +402,8 @@ pub trait Store: Send + Sync + 'static {
     fn list_runs(&self, filter: RunFilter) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
     /// Unfinished runs of any owner that somebody asked to cancel and that `owner` works on.
     fn cancel_requests(&self, owner: &str) -> Fut<'_, StoreResult<Vec<RunId>>>;
+    /// Unfinished runs that `owner` holds: after an answer of the store was lost, some may have no actor. At most `limit`.
+    fn owned(&self, owner: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RunId>>>;
     /// What waits, by lane.
     fn lanes(&self, now: Micros) -> Fut<'_, StoreResult<Vec<LaneState>>>;
     /// Unfinished runs of a flow (counted up to `cap`).

@@ -3,15 +3,27 @@
 //! Promises: what a lead carries is data and is never evaluated; evaluation never panics; a missing path of any
 //! depth is null; a value that is exactly one expression keeps its JSON type; output and work are bounded.
 
+mod compile;
+mod eval;
 pub mod expr;
+mod habits;
 pub mod helpers;
+mod print;
+mod resolve;
+mod scan;
+mod syntax;
 pub mod tree;
+
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
 use serde_json::Value;
 
 pub use tree::Tree;
+
+use crate::diagnostic::Severity;
 
 /// Where a rendered value goes: decides escaping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +46,8 @@ pub struct Template {
     pub destination: Destination,
     /// The compiled body.
     pub body: expr::Body,
+    /// What is odd about it but does not keep it from running: `unescaped_html` outside HTML, `literal_type`.
+    pub warnings: Vec<TemplateFinding>,
 }
 
 /// A path that a template reads, for the linter and the blank guard.
@@ -65,12 +79,32 @@ impl PathRef {
 pub struct TemplateFinding {
     /// A code of the catalogue: `template_syntax`, `unknown_helper`, `wrong_arguments`, …
     pub code: &'static str,
+    /// An error keeps the template from running, a warning does not.
+    pub severity: Severity,
     /// Bytes in the template's source.
     pub range: Range<usize>,
     /// What is wrong.
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
+}
+
+impl TemplateFinding {
+    /// A fault that keeps the template from running.
+    pub(crate) fn error(code: &'static str, range: Range<usize>, message: impl Into<String>) -> Self {
+        Self { code, severity: Severity::Error, range, message: message.into(), help: None }
+    }
+
+    /// A fault that does not keep the template from running.
+    pub(crate) fn warning(code: &'static str, range: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, range, message) }
+    }
+
+    /// Adds what to write instead.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
 }
 
 /// A template that could not be rendered. The message names what failed and never repeats a lead's values.
@@ -139,31 +173,34 @@ pub const ROOTS: &[&str] =
     &["trigger", "actions", "parameters", "variables", "item", "item_index", "loops", "run", "flow", "environment"];
 
 impl Template {
-    /// Compiles `source`. All faults that can be told apart are reported at once.
+    /// Compiles `source`. All faults that can be told apart are reported at once, warnings among them.
     pub fn compile(source: &str, destination: Destination) -> Result<Self, Vec<TemplateFinding>> {
-        let _ = (source, destination);
-        unimplemented!()
+        match compile::compile(source, destination) {
+            (Some(body), warnings) => Ok(Self { source: source.to_owned(), destination, body, warnings }),
+            (None, findings) => Err(findings),
+        }
     }
 
-    /// Every path that the template may read, in order of appearance (also in branches never taken).
+    /// Every path that the template may read, in order of appearance (also in branches never taken). What stands
+    /// inside `{{#each}}` or `{{#with}}` is named from the scope's root, as that of the first item.
     pub fn paths(&self) -> Vec<PathRef> {
-        unimplemented!()
+        self.body.paths.clone()
     }
 
-    /// Whether two renderings over the same scope may differ in anything but `now` (`utcNow`, later `guid`, `rand`).
+    /// Whether two renderings of the same run may differ, as they read the clock or chance (`utcNow`, later `guid`,
+    /// `rand`).
     pub fn is_volatile(&self) -> bool {
-        unimplemented!()
+        self.body.is_volatile
     }
 
     /// Whether the template is exactly one expression, so that its value keeps its JSON type.
     pub fn is_lone_expression(&self) -> bool {
-        unimplemented!()
+        self.body.lone.is_some()
     }
 
     /// Renders over `scope`.
     pub fn render(&self, scope: &Scope<'_>) -> Result<Value, RenderError> {
-        let _ = scope;
-        unimplemented!()
+        eval::render(&self.body, &self.source, self.destination, scope)
     }
 
     /// Renders a condition: anything but a boolean is `not_a_boolean`.
@@ -180,8 +217,8 @@ impl Template {
 
 /// Looks a path up in `scope` as a template would: ignoring case, null when missing.
 pub fn lookup<'a>(scope: &Scope<'a>, path: &PathRef) -> Option<&'a Value> {
-    let _ = (scope, path);
-    unimplemented!()
+    let root = expr::Root::find(&path.root)?;
+    eval::walk(eval::root_value(scope, root)?, &path.segments)
 }
 
 /// Whether `text` holds a template at all.

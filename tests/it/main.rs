@@ -1,4 +1,12 @@
 //! The integration tests: one binary, one link.
 
+mod architecture;
+mod cli;
+mod crash;
+mod drain;
+mod fault_sweep;
+mod main_path;
+mod readme;
 mod smtp;
 mod support;
+mod synced;

@@ -1,0 +1,137 @@
+//! What commands do without a server of their own: dry runs, resubmits.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use super::connect;
+use crate::actions;
+use crate::clock::{Clock, SystemClock};
+use crate::engine::compile_pinned;
+use crate::engine::dry::{self, DryInput, DryRun};
+use crate::engine::ports::Mocks;
+use crate::engine::resubmit::{self as again, ResubmitError, Text};
+use crate::flow::Flow;
+use crate::ids::RunId;
+use crate::library::load;
+use crate::outbound::Effects;
+use crate::outbound::recorded::Recorded;
+use crate::settings::Settings;
+use crate::store::{FlowText, NewRun, RejectedRow, Store, StoredRun, TextId};
+use crate::triggers::request::Problem;
+
+/// Which text a resubmit runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The flow as it is on disk now; the original when the flow is gone.
+    Current,
+    /// The text that the run is pinned to.
+    Original,
+}
+
+/// Runs `lead` through `flow` without a trace; the dry run and what it would have sent.
+pub async fn dry_run(
+    settings: &Settings,
+    flow: Arc<Flow>,
+    lead: Vec<u8>,
+    mocks: Mocks,
+) -> anyhow::Result<(DryRun, Vec<Value>)> {
+    let recorded = Arc::new(Recorded::new());
+    let effects: Arc<dyn Effects> = Arc::clone(&recorded) as Arc<dyn Effects>;
+    let dry = dry::dry_run(DryInput {
+        flow,
+        connections: connect::connections(settings)?,
+        effects,
+        lead,
+        mocks,
+        environment: settings.environment.clone(),
+        limits: connect::limits(settings),
+    })
+    .await;
+    Ok((dry, recorded.effects_json()))
+}
+
+/// Makes a new run of an ended one, from the start or from `action`; a running server takes it at once.
+pub async fn resubmit(
+    store: &dyn Store,
+    settings: &Settings,
+    run: RunId,
+    action: Option<&str>,
+    origin: Origin,
+) -> anyhow::Result<RunId> {
+    let stored = store.run(run).await?.with_context(|| format!("there is no run {run}"))?;
+    let pinned = pinned(store, &stored).await;
+    let current = match origin {
+        Origin::Current => current(store, settings, &stored.run.flow).await?,
+        Origin::Original => None,
+    };
+    let now = SystemClock.now();
+    let (flow, id) = match (&current, &pinned) {
+        (Some((flow, id)), _) => (flow, *id),
+        (None, Ok(flow)) => (flow, stored.run.text_id),
+        (None, Err(why)) => bail!("the run's flow text cannot be read ({why}) and no flow of that name is on disk"),
+    };
+    let text = Text { flow, id };
+    let new = match action {
+        None => again::from_start(&stored, text, now)?,
+        Some(action) => {
+            let origin_flow =
+                pinned.as_ref().map_err(|why| anyhow::anyhow!("the run's flow text cannot be read: {why}"))?;
+            again::from_action(&stored, origin_flow, text, action, now)?
+        }
+    };
+    keep(store, new).await
+}
+
+/// Makes a run of a refused request, on the flow as it is on disk now. The inner error: it is refused again.
+pub async fn resubmit_rejected(
+    store: &dyn Store,
+    settings: &Settings,
+    row: RejectedRow,
+) -> anyhow::Result<Result<RunId, Problem>> {
+    if let Some(run) = row.resubmitted_as {
+        bail!(
+            "this request was resubmitted already, as run {run}; to repeat it: leadflow runs resubmit {}",
+            run.short()
+        );
+    }
+    let Some((flow, id)) = current(store, settings, &row.flow).await? else {
+        bail!("there is no flow `{}` on disk; a refused request needs one to run on", row.flow);
+    };
+    match again::from_rejected(&row, Text { flow: &flow, id }, &settings.limits.body, SystemClock.now()) {
+        Ok(new) => {
+            let run = keep(store, new).await?;
+            store.mark_resubmitted(row.id, run).await?;
+            Ok(Ok(run))
+        }
+        Err(ResubmitError::Refused(problem)) => Ok(Err(problem)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn keep(store: &dyn Store, new: NewRun) -> anyhow::Result<RunId> {
+    let run = new.run.run_id;
+    store.accept(new).await?;
+    Ok(run)
+}
+
+/// The flow that the run is pinned to.
+async fn pinned(store: &dyn Store, stored: &StoredRun) -> Result<Flow, String> {
+    let text = store.text(stored.run.text_id).await.map_err(|error| error.to_string())?;
+    let text = text.ok_or("it is not in the store")?;
+    compile_pinned(&text.bundle, &actions::catalogue())
+}
+
+/// The flow of that name on disk, pinned in the store. A flow that does not check is an error: somebody means to fix it.
+async fn current(store: &dyn Store, settings: &Settings, name: &str) -> anyhow::Result<Option<(Flow, TextId)>> {
+    let folder = load::load(&settings.sources());
+    let Some(loaded) = folder.files.into_iter().find(|file| file.compiled.name == name) else { return Ok(None) };
+    let Some(flow) = loaded.compiled.flow else {
+        bail!("flow `{name}` ({}) does not check; fix it (leadflow check) or use --text original", loaded.file);
+    };
+    let bundle = serde_json::to_string(&flow.bundle)?;
+    let text = FlowText { digest: flow.digest.clone(), flow: flow.name.clone(), bundle };
+    let id = store.pin_text(text, SystemClock.now()).await?;
+    Ok(Some((flow, id)))
+}

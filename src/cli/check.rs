@@ -1,0 +1,82 @@
+//! `leadflow check`: every finding in flows and settings, with file, line, code and fix.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::args::{self, Format, Global};
+use super::{Exit, context, output, usage};
+use crate::diagnostic::{Diagnostic, Severity, render};
+use crate::library::load;
+use crate::settings::{self, Mode};
+
+/// What was checked, and what was found.
+struct Report {
+    findings: Vec<Diagnostic>,
+    texts: Vec<(String, Arc<str>)>,
+    files: usize,
+}
+
+pub(super) fn run(global: &Global, args: &args::Check) -> anyhow::Result<Exit> {
+    if args.live {
+        return Ok(usage::later("check --live"));
+    }
+    if let Some(missing) = args.paths.iter().find(|path| !path.exists()) {
+        anyhow::bail!("there is no {}", missing.display());
+    }
+    let mut report = report(global, &args.paths)?;
+    if args.strict {
+        for finding in &mut report.findings {
+            if finding.severity == Severity::Warning {
+                finding.severity = Severity::Error;
+            }
+        }
+    }
+    match args.format {
+        Format::Json => output::answer(&render::json(&report.findings)),
+        Format::Github => output::answer(&render::github(&report.findings)),
+        Format::Text => {
+            let style = output::Style::stdout();
+            let mut text = render::text(&report.findings, &context::source(&report.texts), style.colour());
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            output::answer(&format!("{text}{}\n", render::summary(&report.findings, report.files).trim_end()));
+        }
+    }
+    Ok(if crate::diagnostic::has_errors(&report.findings) { Exit::Bad } else { Exit::Fine })
+}
+
+/// Checks the settings and the flows; of given paths, only those flows (and the settings, where one of them is named).
+fn report(global: &Global, paths: &[std::path::PathBuf]) -> anyhow::Result<Report> {
+    let loaded = settings::load(&context::options(global), Mode::Check)?;
+    let is_settings = |path: &Path| loaded.texts.iter().any(|(file, _)| same_file(Path::new(file), path));
+    let mut report = Report { findings: Vec::new(), texts: loaded.texts.clone(), files: 0 };
+    let whole = paths.is_empty();
+    // Flows cannot be checked against settings that do not load: then their findings always belong to the answer.
+    if whole || loaded.settings.is_none() || paths.iter().any(|path| is_settings(path)) {
+        report.findings.extend(loaded.findings.iter().cloned());
+        report.files += loaded.texts.len();
+    }
+    let Some(settings) = &loaded.settings else { return Ok(report) };
+    let sources = settings.sources();
+    let flows: Vec<&Path> = paths.iter().map(std::path::PathBuf::as_path).filter(|path| !is_settings(path)).collect();
+    let folder = match (whole, flows.is_empty()) {
+        (true, _) => load::load(&sources),
+        (false, false) => load::load_paths(&sources, &flows),
+        (false, true) => return Ok(report),
+    };
+    report.files += folder.files.len();
+    report.findings.extend(folder.findings);
+    for file in folder.files {
+        report.findings.extend(file.compiled.findings);
+        report.texts.push((file.file, file.text));
+    }
+    Ok(report)
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}

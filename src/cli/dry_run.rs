@@ -1,0 +1,243 @@
+//! `leadflow dry-run`: exactly what would be sent, by the real loader and the real engine; nothing is sent or stored.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::args::{self, Global};
+use super::{Exit, context, output, show};
+use crate::app;
+use crate::engine::dry::{DryAction, DryRun};
+use crate::engine::ports::Mocks;
+use crate::flow::Flow;
+use crate::run::{RunStatus, StepStatus};
+use crate::schema::BodyError;
+use crate::settings::Settings;
+
+/// What a refused body is called, where a run's status stands.
+const REJECTED: &str = "rejected";
+
+/// Characters of one value on a line; `--json` has all of them.
+const VALUE_CHARS_MAX: usize = 200;
+
+pub(super) fn run(global: &Global, args: &args::DryRun) -> anyhow::Result<Exit> {
+    let settings = context::settings(global, &[])?;
+    let loaded = context::one_flow(&settings, &args.flow)?;
+    let Some(flow) = loaded.compiled.flow else { anyhow::bail!("`{}` does not load", args.flow) };
+    let mocks = mocks(args, &flow)?;
+    let lead = context::read_lead(&args.lead)?;
+    let flow = std::sync::Arc::new(flow);
+    let (dry, effects) = context::block_on(app::dry_run(&settings, std::sync::Arc::clone(&flow), lead, mocks))??;
+    if args.json {
+        output::json(&as_json(&flow, &dry, &effects));
+    } else {
+        output::answer(&as_text(&settings, &flow, &dry, &effects));
+    }
+    Ok(dry.status.map_or(Exit::Bad, show::exit))
+}
+
+fn mocks(args: &args::DryRun, flow: &Flow) -> anyhow::Result<Mocks> {
+    use anyhow::Context as _;
+    let Some(path) = &args.mocks else { return Ok(Mocks::default()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the mocks {}", path.display()))?;
+    let name = path.display().to_string();
+    // JSON is YAML: one parser, and findings with a place.
+    let (doc, findings) = crate::yaml::parse(&name, &text);
+    let value = doc.filter(|_| !crate::diagnostic::has_errors(&findings)).map(|doc| doc.value);
+    let Some(value) = value else {
+        context::show_findings(&findings, &[(name, text.into())]);
+        return Err(context::Stop(Exit::Usage).into());
+    };
+    let mocks: Mocks = serde_path_to_error::deserialize(value)
+        .map_err(|error| anyhow::anyhow!("{name}: `{}`: {}", error.path(), error.inner()))?;
+    if let Some(unknown) = mocks.keys().find(|name| flow.plan.find(name).is_none()) {
+        anyhow::bail!("{name}: flow `{}` has no action `{unknown}`", flow.name);
+    }
+    Ok(mocks)
+}
+
+fn status(dry: &DryRun) -> &'static str {
+    dry.status.map_or(REJECTED, RunStatus::as_str)
+}
+
+/// What is wrong with the body, or worth knowing of it.
+fn findings(dry: &DryRun) -> Vec<BodyError> {
+    match &dry.problem {
+        Some(problem) if problem.errors.is_empty() => {
+            vec![BodyError { pointer: String::new(), message: problem.message.clone() }]
+        }
+        Some(problem) => problem.errors.clone(),
+        None => dry.notes.clone(),
+    }
+}
+
+fn as_json(flow: &Flow, dry: &DryRun, effects: &[Value]) -> Value {
+    json!({
+        "flow": flow.name,
+        "run": { "status": status(dry) },
+        "trigger": { "body": dry.body, "findings": findings(dry) },
+        "actions": dry.actions.iter().map(action_json).collect::<Vec<_>>(),
+        "effects": effects,
+    })
+}
+
+fn action_json(action: &DryAction) -> Value {
+    let error = action.error.as_ref().map(|error| json!({ "code": error.code, "message": error.message }));
+    json!({
+        "name": action.name,
+        "type": action.kind,
+        "status": action.status.as_str(),
+        "inputs": action.inputs,
+        "outputs": action.outputs,
+        "attempts": action.attempts,
+        "error": error,
+    })
+}
+
+fn as_text(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) -> String {
+    let style = output::Style::stdout();
+    let mut text = format!("{}  dry run: nothing is sent, nothing is stored\n", style.bold(&flow.name));
+    let schema = flow.trigger.schema.as_ref().map(|schema| schema.name.as_str());
+    let fits = match (&dry.problem, schema) {
+        (Some(problem), _) => format!("{} ({} {})", problem.message, problem.status, problem.code),
+        (None, Some(schema)) => format!("body fits {schema}"),
+        (None, None) => "any body fits".to_owned(),
+    };
+    let _ = writeln!(text, "trigger  request  {fits}   test lead: {}", if dry.is_test { "yes" } else { "no" });
+    for finding in findings(dry) {
+        let _ = writeln!(text, "    {}  {}", finding.pointer, finding.message);
+    }
+    text.push_str(&actions(settings, dry, effects));
+    if !dry.unused.is_empty() {
+        let _ = writeln!(text, "received but not used: {}", dry.unused.join(", "));
+    }
+    let _ = writeln!(text, "{}{}", style.status(status(dry)), would(effects));
+    text
+}
+
+fn actions(settings: &Settings, dry: &DryRun, effects: &[Value]) -> String {
+    let style = output::Style::stdout();
+    let rows: Vec<Vec<String>> = dry
+        .actions
+        .iter()
+        .zip(1..)
+        .map(|(action, number)| {
+            let connection = action.connection.as_ref().map(|name| {
+                let kind = settings.connections.get(name).map_or("?", |connection| connection.kind.as_str());
+                format!("{name} ({kind})")
+            });
+            let entity = action.inputs.as_ref().and_then(|inputs| inputs.get("entity")).and_then(Value::as_str);
+            vec![
+                format!("{number} {}", action.name),
+                action.kind.clone(),
+                connection.unwrap_or_default(),
+                entity.unwrap_or_default().to_owned(),
+                ended(action),
+            ]
+        })
+        .collect();
+    let table = output::table(&rows, "", |column, cell| match column {
+        0 => style.bold(cell),
+        4 => style.status(cell),
+        _ => cell.to_owned(),
+    });
+    let mut text = String::new();
+    for (line, action) in table.lines().zip(&dry.actions) {
+        let _ = writeln!(text, "{line}");
+        text.push_str(&details(action, effects));
+    }
+    text
+}
+
+fn ended(action: &DryAction) -> String {
+    match (&action.outcome, action.status) {
+        (Some(reason), StepStatus::Skipped) => format!("skipped ({reason})"),
+        (_, StepStatus::Pending) => "not reached".to_owned(),
+        (_, status) => status.as_str().to_owned(),
+    }
+}
+
+/// What the action would do: its effects, or what it computed.
+fn details(action: &DryAction, effects: &[Value]) -> String {
+    let mut text = String::new();
+    if let Some(error) = &action.error {
+        let _ = writeln!(text, "    {}: {} (leadflow explain {})", error.code, error.message, error.code);
+    }
+    let own: Vec<&Value> = effects.iter().filter(|effect| effect["action"] == action.name.as_str()).collect();
+    for effect in &own {
+        match effect["kind"].as_str() {
+            Some("record") => text.push_str(&pairs(&effect["fields"])),
+            Some("email") => text.push_str(&mail(effect)),
+            _ => text.push_str(&request(effect)),
+        }
+    }
+    if own.is_empty() && action.status == StepStatus::Succeeded {
+        match (&action.inputs, &action.outputs) {
+            (_, Some(outputs)) if !outputs.is_null() => text.push_str(&pairs(outputs)),
+            (Some(inputs), _) => text.push_str(&pairs(inputs)),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// An object as aligned lines; any other value as one line.
+fn pairs(value: &Value) -> String {
+    let Some(entries) = value.as_object() else { return format!("    {}\n", line(&value.to_string())) };
+    let rows: Vec<Vec<String>> =
+        entries.iter().map(|(key, value)| vec![format!("{key:<13}"), line(&value.to_string())]).collect();
+    output::table(&rows, "    ", |_, cell| cell.to_owned())
+}
+
+fn line(text: &str) -> String {
+    output::one_line(text, VALUE_CHARS_MAX)
+}
+
+fn mail(effect: &Value) -> String {
+    let mut text = String::new();
+    for (key, header) in [("from", "From"), ("to", "To"), ("cc", "Cc"), ("bcc", "Bcc")] {
+        let addresses: Vec<&str> = match &effect[key] {
+            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+            Value::String(one) => vec![one],
+            _ => Vec::new(),
+        };
+        if !addresses.is_empty() {
+            let _ = writeln!(text, "    {header}: {}", line(&addresses.join(", ")));
+        }
+    }
+    let _ = writeln!(text, "    Subject: {}", line(effect["subject"].as_str().unwrap_or_default()));
+    let body = effect["text"].as_str().or(effect["html"].as_str()).unwrap_or_default();
+    for own in body.lines() {
+        let _ = writeln!(text, "    | {}", line(own));
+    }
+    text
+}
+
+fn request(effect: &Value) -> String {
+    let word = |key: &str| line(effect[key].as_str().unwrap_or_default());
+    let mut text = format!("    {} {}\n", word("method"), word("url"));
+    for (name, value) in effect["headers"].as_object().into_iter().flatten() {
+        let _ = writeln!(text, "    {}: {}", line(name), line(value.as_str().unwrap_or_default()));
+    }
+    let body = match &effect["body"] {
+        Value::Null => return text,
+        Value::String(body) => body.clone(),
+        body => format!("{body:#}"),
+    };
+    for own in body.lines() {
+        let _ = writeln!(text, "    | {}", line(own));
+    }
+    text
+}
+
+/// `: would create 1 record, send 1 mail`
+fn would(effects: &[Value]) -> String {
+    let number = |kind: &str| effects.iter().filter(|effect| effect["kind"] == kind).count();
+    let kinds = [("record", "create", "record"), ("email", "send", "mail"), ("http", "make", "HTTP call")];
+    let parts: Vec<String> = kinds
+        .into_iter()
+        .filter(|(kind, _, _)| number(kind) > 0)
+        .map(|(kind, verb, thing)| format!("{verb} {}", output::count(number(kind), thing)))
+        .collect();
+    if parts.is_empty() { ": would send nothing".to_owned() } else { format!(": would {}", parts.join(", ")) }
+}

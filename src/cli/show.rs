@@ -1,0 +1,251 @@
+//! How one run looks: who it is, what the lead was, each action with what it did, and what to do about a failure.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{Exit, output};
+use crate::actions;
+use crate::clock::{self, Clock, Micros, SystemClock};
+use crate::diagnostic::codes;
+use crate::engine;
+use crate::ids::RunId;
+use crate::library::load;
+use crate::run::{RunStatus, StepStatus};
+use crate::server::view;
+use crate::settings::Settings;
+use crate::store::{RunRow, StepRow, Store, StoredRun};
+
+/// Characters of inputs and outputs on a line; `--json` has all of them.
+const VALUE_CHARS_MAX: usize = 160;
+
+/// Characters of a digest that are shown.
+const DIGEST_CHARS: usize = 8;
+
+/// What the pinned text says of the actions.
+struct Pinned {
+    digest: String,
+    /// Name and type, in the order of the file.
+    actions: Vec<(String, String)>,
+}
+
+/// Prints `run`; the exit code says whether it ended well.
+pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json: bool) -> anyhow::Result<Exit> {
+    let stored = store.run(run).await?.ok_or_else(|| anyhow::anyhow!("there is no run {run}"))?;
+    let pinned = pinned(store, stored.run.text_id).await?;
+    if json {
+        output::json(&view::run_detail(&stored, pinned.as_ref().map_or(&[], |pinned| &pinned.actions)));
+    } else {
+        let live = load::load_one(&settings.sources(), &stored.run.flow)
+            .ok()
+            .and_then(|loaded| loaded.compiled.flow)
+            .map(|flow| flow.digest);
+        output::answer(&text(&stored, pinned.as_ref(), live.as_deref(), SystemClock.now()));
+    }
+    Ok(exit(stored.run.status))
+}
+
+/// A run that failed, timed out or was cancelled is exit code 1.
+pub(super) fn exit(status: RunStatus) -> Exit {
+    match status {
+        RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled => Exit::Bad,
+        _ => Exit::Fine,
+    }
+}
+
+async fn pinned(store: &dyn Store, text_id: i64) -> anyhow::Result<Option<Pinned>> {
+    let Some(text) = store.text(text_id).await? else { return Ok(None) };
+    // A text that this version cannot read still has a run to show: its actions stand in the order of time then.
+    let flow = engine::compile_pinned(&text.bundle, &actions::catalogue()).ok();
+    let actions = flow.map(|flow| flow.actions.into_iter().map(|action| (action.name, action.kind)).collect());
+    Ok(Some(Pinned { digest: text.digest, actions: actions.unwrap_or_default() }))
+}
+
+fn text(stored: &StoredRun, pinned: Option<&Pinned>, live: Option<&str>, now: Micros) -> String {
+    let run = &stored.run;
+    let mut text = head(run, pinned, live, now);
+    text.push_str(&lead(run));
+    for line in lineage(run) {
+        let _ = writeln!(text, "{line}");
+    }
+    let steps = in_order(&stored.steps, pinned);
+    text.push_str(&action_lines(&steps, pinned, now));
+    text.push_str(&advice(run, &steps));
+    text
+}
+
+fn head(run: &RunRow, pinned: Option<&Pinned>, live: Option<&str>, now: Micros) -> String {
+    let style = output::Style::stdout();
+    let took = output::span(run.finished_at.unwrap_or(now) - run.received_at);
+    let status = match &run.code {
+        Some(code) => format!("{} ({code})", run.status.as_str()),
+        None => run.status.as_str().to_owned(),
+    };
+    let short = |digest: &str| format!("{}…", digest.chars().take(DIGEST_CHARS).collect::<String>());
+    let version = match (pinned, live) {
+        (None, _) => String::new(),
+        (Some(pinned), Some(live)) if live == pinned.digest => format!("   flow text {} (live)", short(live)),
+        (Some(pinned), Some(live)) => {
+            format!("   flow text {} (live: {}, changed since)", short(&pinned.digest), short(live))
+        }
+        (Some(pinned), None) => format!("   flow text {} (not in the folder now)", short(&pinned.digest)),
+    };
+    format!(
+        "run …{}  {}  {}    {}, {took}{version}\n",
+        style.bold(&run.run_id.short()),
+        style.bold(&run.flow),
+        style.status(&status),
+        clock::human(run.received_at),
+    )
+}
+
+/// `lead  INS "Contoso Backup" from AzureMarketplace   test lead: no`
+fn lead(run: &RunRow) -> String {
+    let Some(trigger) = &run.trigger else { return String::new() };
+    let test = if run.is_test { "yes" } else { "no" };
+    let body: Value = serde_json::from_str(trigger.body.trim_start_matches('\u{feff}')).unwrap_or_default();
+    let field = |name: &str| {
+        let found = body.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.as_str()?;
+        Some(output::one_line(found, 60))
+    };
+    let mut words = Vec::new();
+    words.extend(field("ActionCode"));
+    words.extend(field("OfferTitle").map(|title| format!("\"{title}\"")));
+    words.extend(field("LeadSource").map(|source| format!("from {source}")));
+    if words.is_empty() {
+        words.push(format!("{} with {} bytes", trigger.method, trigger.body.len()));
+    }
+    format!("lead  {}   test lead: {test}\n", words.join(" "))
+}
+
+fn lineage(run: &RunRow) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(run.duplicate_of.map(|first| format!("duplicate of run …{}", first.short())));
+    lines.extend(run.origin_run.map(|origin| format!("resubmit of run …{}", origin.short())));
+    if run.cancel && !run.status.is_final() {
+        lines.push("somebody asked to cancel it".into());
+    }
+    lines
+}
+
+/// Steps in the order of the flow; of a text that no longer compiles, in the order of time.
+fn in_order<'a>(steps: &'a [StepRow], pinned: Option<&Pinned>) -> Vec<&'a StepRow> {
+    let mut ordered: Vec<&StepRow> = steps.iter().collect();
+    let rank = |step: &StepRow| {
+        pinned.and_then(|pinned| pinned.actions.iter().position(|(name, _)| *name == step.name)).unwrap_or(usize::MAX)
+    };
+    ordered.sort_by_key(|step| (rank(step), step.started_at, step.finished_at));
+    ordered
+}
+
+fn action_lines(steps: &[&StepRow], pinned: Option<&Pinned>, now: Micros) -> String {
+    let style = output::Style::stdout();
+    let width = steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for step in steps {
+        let took = match (step.started_at, step.finished_at) {
+            (Some(start), Some(end)) => output::span(end - start),
+            (Some(start), None) => output::span(now - start),
+            _ => "-".into(),
+        };
+        let name = format!("{}{}", step.name, " ".repeat(width - step.name.chars().count()));
+        let line =
+            format!("  {}  {name}  {took:<8} {}{}", style.status(mark(step.status)), tries(step), detail(step, now));
+        let _ = writeln!(text, "{}", line.trim_end());
+        if step.possible_repeat {
+            let _ = writeln!(text, "        possible repeat: some try's outcome was never known");
+        }
+        if let Some(error) = &step.io.error
+            && step.status != StepStatus::Succeeded
+        {
+            let known = codes::find(&error.code).map(|doc| format!("{} (leadflow explain {})", doc.summary, doc.code));
+            if let Some(fix) = known {
+                let _ = writeln!(text, "        fix: {fix}");
+            }
+        }
+        for (word, value) in [("in ", &step.io.inputs), ("out", &step.io.outputs)] {
+            if let Some(value) = value.as_ref().filter(|value| !value.is_null()) {
+                let line = format!("        {word} {}", output::one_line(&value.to_string(), VALUE_CHARS_MAX));
+                let _ = writeln!(text, "{}", style.dim(&line));
+            }
+        }
+    }
+    let started = |name: &str| steps.iter().any(|step| step.name == name);
+    for (name, _) in pinned.map(|pinned| &pinned.actions).into_iter().flatten().filter(|(name, _)| !started(name)) {
+        let _ = writeln!(text, "  {}  {name}", style.dim("-   "));
+    }
+    text
+}
+
+/// Four characters: what happened.
+fn mark(status: StepStatus) -> &'static str {
+    match status {
+        StepStatus::Succeeded => "ok  ",
+        StepStatus::Failed => "FAIL",
+        StepStatus::TimedOut => "LATE",
+        StepStatus::Skipped => "skip",
+        StepStatus::Cancelled => "stop",
+        StepStatus::Running => "now ",
+        StepStatus::Waiting => "wait",
+        StepStatus::Pending => "-   ",
+    }
+}
+
+/// `3 tries (http_503, http_503, succeeded)`
+fn tries(step: &StepRow) -> String {
+    let tries = &step.io.tries;
+    match tries.len() {
+        0 if step.attempt <= 1 => String::new(),
+        0 => format!("{} tries", step.attempt),
+        1 => "1 try".into(),
+        number => {
+            let outcomes: Vec<&str> = tries.iter().map(|try_| try_.outcome.as_str()).collect();
+            format!("{} tries ({})", number.max(step.attempt as usize), outcomes.join(", "))
+        }
+    }
+}
+
+/// What came of it: the record, the mail, the reason.
+fn detail(step: &StepRow, now: Micros) -> String {
+    let mut words = Vec::new();
+    let output_of = |name: &str| step.io.outputs.as_ref().and_then(|outputs| outputs.get(name));
+    let said = |name: &str| output_of(name).and_then(Value::as_str).map(|text| output::one_line(text, 120));
+    match (&step.io.error, step.status) {
+        (Some(error), status) if status != StepStatus::Succeeded => {
+            words.push(format!("{}: {}", error.code, output::one_line(&error.message, 200)));
+        }
+        (_, StepStatus::Succeeded) => {
+            words.extend(said("id").map(|id| format!("record {id}")));
+            words.extend(said("url"));
+            words.extend(said("message_id").map(|id| format!("mail <{id}>")));
+            words.extend(output_of("status_code").map(|status| format!("status {status}")));
+        }
+        _ => {}
+    }
+    if let Some(due) = step.due_at.filter(|_| step.status == StepStatus::Waiting) {
+        words.push(format!("next in {}", output::span(due - now)));
+    }
+    words.extend(step.outcome.as_ref().map(|outcome| format!("({outcome})")));
+    if words.is_empty() { String::new() } else { format!("   {}", words.join(" ")) }
+}
+
+/// How to repeat what failed.
+fn advice(run: &RunRow, steps: &[&StepRow]) -> String {
+    if !matches!(run.status, RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled) {
+        return String::new();
+    }
+    let id = run.run_id.short();
+    let bad =
+        |step: &&&StepRow| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled);
+    let Some(failed) = steps.iter().find(bad) else {
+        return format!("again: leadflow runs resubmit {id}\n");
+    };
+    let done: Vec<&str> =
+        steps.iter().filter(|step| step.status == StepStatus::Succeeded).map(|step| step.name.as_str()).collect();
+    let kept = match done.as_slice() {
+        [] => String::new(),
+        [one] => format!("   ({one} is not repeated)"),
+        many => format!("   ({} are not repeated)", many.join(", ")),
+    };
+    format!("again from the failed action: leadflow runs resubmit {id} --from {}{kept}\n", failed.name)
+}

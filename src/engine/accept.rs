@@ -1,0 +1,218 @@
+//! From a request to a stored run: parse, conditions, pure actions, one commit; only then the 202.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+
+use super::actor::{Actor, Seed};
+use super::scope::Values;
+use super::{Accept, Accepted, Engine};
+use crate::clock::{Fut, Micros};
+use crate::ids::RunId;
+use crate::library::LiveFlow;
+use crate::run::{Identity, RunState, RunStatus, TriggerData};
+use crate::store::{NewRun, RunRow, StoreError};
+use crate::triggers::request;
+
+/// What the trigger's conditions say.
+enum Verdict {
+    Run,
+    Skip,
+    /// A condition could not be evaluated: a stored failed run, never a lost lead.
+    Fail(&'static str),
+}
+
+/// The engine as the server sees it.
+pub struct Acceptor(pub Arc<Engine>);
+
+impl Accept for Acceptor {
+    fn accept(&self, flow: Arc<LiveFlow>, trigger: TriggerData) -> Fut<'_, Accepted> {
+        let engine = Arc::clone(&self.0);
+        // A task of its own: a client that hangs up must not take a half-stored lead with it.
+        Box::pin(async move {
+            match tokio::spawn(async move { engine.accept(flow, trigger).await }).await {
+                Ok(accepted) => accepted,
+                Err(_) => Accepted::Unavailable("leadflow panicked while accepting".to_owned()),
+            }
+        })
+    }
+}
+
+impl Engine {
+    async fn accept(self: &Arc<Self>, live: Arc<LiveFlow>, trigger: TriggerData) -> Accepted {
+        if self.is_draining() {
+            return Accepted::Unavailable("shutting down".to_owned());
+        }
+        let now = self.ports.clock.now();
+        let parsed = match request::parse(&live.flow, &trigger, &self.ports.limits.body) {
+            Ok(parsed) => parsed,
+            Err(problem) => return Accepted::Refused(problem),
+        };
+        match self.is_busy(&live.flow.name).await {
+            Ok(true) => return Accepted::Busy,
+            Ok(false) => {}
+            Err(error) => return Accepted::Unavailable(error.to_string()),
+        }
+        let run_id = RunId::new(now);
+        let identity = Identity {
+            run_id,
+            flow: live.flow.name.clone(),
+            key_run: run_id,
+            received_at: now,
+            is_test: parsed.is_test,
+        };
+        if parsed.is_test && !live.flow.trigger.test_leads.run {
+            let stored = self.store_ended(&live, identity, trigger, RunStatus::Skipped, "test_lead").await;
+            return stored.map_or_else(unavailable, |()| Accepted::TestSkipped { run_id });
+        }
+        match self.judge(&live, &identity, &parsed.trigger, now) {
+            Verdict::Run => self.store_and_run(live, identity, trigger, parsed.trigger).await,
+            Verdict::Skip => {
+                let stored = self.store_ended(&live, identity, trigger, RunStatus::Skipped, "condition").await;
+                stored.map_or_else(unavailable, |()| Accepted::Skipped { run_id })
+            }
+            Verdict::Fail(code) => {
+                let stored = self.store_ended(&live, identity, trigger, RunStatus::Failed, code).await;
+                stored.map_or_else(unavailable, |()| Accepted::Run { run_id, answer: None })
+            }
+        }
+    }
+
+    fn judge(&self, live: &LiveFlow, identity: &Identity, trigger: &Value, now: Micros) -> Verdict {
+        if live.flow.trigger.conditions.is_empty() {
+            return Verdict::Run;
+        }
+        let values = Values::new(&live.flow, identity, trigger.clone());
+        let scope = values.scope(&live.flow, &self.ports, now);
+        for condition in &live.flow.trigger.conditions {
+            match condition.render_bool(&scope) {
+                Ok(true) => {}
+                Ok(false) => return Verdict::Skip,
+                Err(error) => {
+                    tracing::warn!(run = %identity.run_id, flow = %identity.flow, code = error.code, "a trigger condition could not be evaluated");
+                    return Verdict::Fail(error.code);
+                }
+            }
+        }
+        Verdict::Run
+    }
+
+    /// Stores a run that never starts.
+    async fn store_ended(
+        &self,
+        live: &LiveFlow,
+        identity: Identity,
+        trigger: TriggerData,
+        status: RunStatus,
+        code: &str,
+    ) -> Result<(), StoreError> {
+        let mut run = new_row(live, &identity, trigger);
+        run.status = status;
+        run.code = Some(code.to_owned());
+        run.finished_at = Some(identity.received_at);
+        self.store.accept(NewRun { run, steps: Vec::new(), records: Vec::new() }).await
+    }
+
+    async fn store_and_run(
+        self: &Arc<Self>,
+        live: Arc<LiveFlow>,
+        identity: Identity,
+        trigger: TriggerData,
+        parsed: Value,
+    ) -> Accepted {
+        let run_id = identity.run_id;
+        let mut run = new_row(&live, &identity, trigger);
+        let admits = self.active_runs() < self.ports.limits.active_runs_max;
+        let (presence, cancel) = self.register(run_id, false);
+        let answer = live.flow.responds.then(|| self.ports.answers.wait_for(run_id));
+        let mut actor = Actor::new(Seed {
+            ports: Arc::clone(&self.ports),
+            flow: Arc::clone(&live.flow),
+            identity,
+            trigger: parsed,
+            state: RunState::default(),
+            epoch: FIRST_EPOCH,
+            reserved: Vec::new(),
+            answered: false,
+            cancel,
+            admits,
+        });
+        actor.begin();
+        let commit = actor.snapshot();
+        run.status = commit.status;
+        run.code.clone_from(&commit.code);
+        run.finished_at = commit.finished_at;
+        run.lane.clone_from(&commit.lane);
+        run.due_at = commit.due_at;
+        run.owner = (!commit.release).then(|| commit.owner.clone());
+        run.inflight.clone_from(&commit.inflight);
+        run.answer.clone_from(&commit.answer);
+        let new = NewRun { run, steps: commit.steps.clone(), records: commit.records.clone() };
+        if let Err(error) = self.store.accept(new).await {
+            self.ports.answers.forget(run_id);
+            // The answer may have been lost after the commit: then the run is ours, and nobody works on it yet.
+            drop(presence);
+            self.astray.store(true, Ordering::SeqCst);
+            return unavailable(error);
+        }
+        actor.committed(&commit);
+        if !commit.status.is_final() {
+            self.count_unfinished(&live.flow.name, 1);
+        }
+        if !commit.release {
+            Self::spawn(actor, presence, true);
+        } else if !commit.status.is_final() {
+            self.wake.notify_one();
+        }
+        Accepted::Run { run_id, answer }
+    }
+
+    /// Whether the flow has too many unfinished runs.
+    async fn is_busy(&self, flow: &str) -> Result<bool, StoreError> {
+        let limit = self.ports.limits.waiting_runs_per_flow_max;
+        let known = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).get(flow).copied();
+        let count = match known {
+            Some(count) => count,
+            None => {
+                let count = self.store.unfinished(flow, limit).await?;
+                *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).entry(flow.to_owned()).or_insert(count)
+            }
+        };
+        Ok(count >= limit)
+    }
+}
+
+/// The epoch of a run that its acceptor works on.
+const FIRST_EPOCH: i64 = 1;
+
+#[expect(clippy::needless_pass_by_value, reason = "used as the error arm of map_or_else")]
+fn unavailable(error: StoreError) -> Accepted {
+    Accepted::Unavailable(error.to_string())
+}
+
+/// The row of a run that has just come in.
+pub(super) fn new_row(live: &LiveFlow, identity: &Identity, trigger: TriggerData) -> RunRow {
+    RunRow {
+        run_id: identity.run_id,
+        flow: identity.flow.clone(),
+        text_id: live.text_id,
+        status: RunStatus::Queued,
+        code: None,
+        is_test: identity.is_test,
+        received_at: identity.received_at,
+        finished_at: None,
+        lane: String::new(),
+        due_at: identity.received_at,
+        owner: None,
+        epoch: FIRST_EPOCH,
+        strikes: 0,
+        inflight: Vec::new(),
+        cancel: false,
+        duplicate_of: None,
+        origin_run: None,
+        key_run: identity.key_run,
+        answer: None,
+        trigger: Some(trigger),
+    }
+}

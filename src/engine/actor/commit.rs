@@ -1,0 +1,229 @@
+//! What an actor commits: the rows of what changed, the effects about to be sent, and who holds the run afterwards.
+
+use std::time::Duration;
+
+use super::{Actor, Wanting};
+use crate::clock::{Micros, micros};
+use crate::engine::Answered;
+use crate::engine::lanes::Permit;
+use crate::engine::ports::Drain;
+use crate::run::advance::Event;
+use crate::run::transition::StepEvent;
+use crate::run::{RunStatus, Step, StepKey, StepStatus};
+use crate::store::{Inflight, RunCommit, StepIo, StepRow, StoreError};
+
+/// The first wait before a commit that the store could not take is tried again; it doubles up to [`COMMIT_WAIT_MAX`].
+const COMMIT_WAIT_MIN: Duration = Duration::from_millis(50);
+/// The longest such wait.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The due time of a run that waits for somebody, not for a time.
+const NEVER: Micros = Micros::MAX;
+
+impl Actor {
+    /// Commits everything since the last commit, launches what it names. `false`: stop, the run is not ours any more.
+    pub(super) async fn commit(&mut self) -> bool {
+        let commit = self.snapshot();
+        let mut wait = COMMIT_WAIT_MIN;
+        loop {
+            match self.ports.journal.commit(commit.clone()).await {
+                Ok(()) => break,
+                Err(StoreError::Fenced) => {
+                    // Also when an earlier answer to this very commit was lost: then it is done.
+                    tracing::warn!(run = %self.identity.run_id, "this run is not ours any more; stopping work on it");
+                    self.ports.answers.forget(self.identity.run_id);
+                    return false;
+                }
+                Err(error) if *self.ports.drain.borrow() == Drain::GiveUp => {
+                    tracing::error!(run = %self.identity.run_id, %error, "stopping without a commit; the run resumes at the next start");
+                    return false;
+                }
+                Err(error) => {
+                    tracing::warn!(run = %self.identity.run_id, %error, "cannot commit; trying again");
+                    self.ports.clock.sleep_until(self.ports.clock.now() + micros(wait)).await;
+                    wait = (wait * 2).min(COMMIT_WAIT_MAX);
+                }
+            }
+        }
+        self.committed(&commit);
+        true
+    }
+
+    /// After a commit: remembers what is written, answers the request, launches effects.
+    pub(in crate::engine) fn committed(&mut self, commit: &RunCommit) {
+        for (key, step) in &self.state.steps {
+            if step.status.is_final() {
+                self.written.insert(key.clone());
+            }
+        }
+        if let Some(answer) = self.answer.take() {
+            self.ports.answers.resolve(self.identity.run_id, Answered::Respond(answer));
+        }
+        if commit.status.is_final() {
+            let answered =
+                if commit.status == RunStatus::Succeeded { Answered::EndedWithout } else { Answered::FailedWithout };
+            self.ports.answers.resolve(self.identity.run_id, answered);
+            log_outcome(&self.identity, commit, self.ports.clock.now());
+        }
+        self.changed = false;
+        self.done = commit.release;
+        if commit.release && commit.status != RunStatus::Held && commit.due_at <= self.ports.clock.now() {
+            self.ports.lanes.add_backlog(&commit.lane);
+        }
+        let admitted = std::mem::take(&mut self.admitted);
+        self.launch(admitted);
+    }
+
+    /// Everything since the last commit, as one commit.
+    pub(in crate::engine) fn snapshot(&mut self) -> RunCommit {
+        let at = self.ports.clock.now();
+        self.mark_sent(at);
+        let inflight = self.inflight();
+        let settled = self.state.settled;
+        let (status, lane, due_at) = match settled {
+            Some(status) => (status, String::new(), at),
+            None => self.standing(at, &inflight),
+        };
+        let release = settled.is_some() || (inflight.is_empty() && !self.stays(at));
+        RunCommit {
+            run_id: self.identity.run_id,
+            owner: self.ports.owner.clone(),
+            epoch: self.epoch,
+            status,
+            code: self.code(status),
+            finished_at: settled.map(|_| at),
+            lane,
+            due_at,
+            release,
+            inflight: if settled.is_some() { Vec::new() } else { inflight },
+            answer: self.answer.as_ref().and_then(|answer| serde_json::to_value(answer).ok()),
+            steps: self.rows(),
+            records: std::mem::take(&mut self.records),
+        }
+    }
+
+    /// The tries that this commit names begin now.
+    fn mark_sent(&mut self, at: Micros) {
+        let keys: Vec<StepKey> = self.admitted.iter().map(|(wanting, _)| wanting.key.clone()).collect();
+        for key in keys {
+            self.apply(Event::Step { at, key, event: StepEvent::Send { at } });
+        }
+    }
+
+    fn inflight(&self) -> Vec<Inflight> {
+        let named = |key: &StepKey, attempt| Inflight {
+            name: self.flow.actions[key.node].name.clone(),
+            idx: key.idx.clone(),
+            attempt,
+        };
+        let flying = self.flights.iter().map(|(key, flight)| named(key, flight.attempt));
+        let admitted = self.admitted.iter().map(|(wanting, _): &(Wanting, Permit)| {
+            named(&wanting.key, self.state.steps.get(&wanting.key).map_or(1, |step| step.attempt))
+        });
+        flying.chain(admitted).collect()
+    }
+
+    /// Status, lane and due time of a run that goes on.
+    fn standing(&self, at: Micros, inflight: &[Inflight]) -> (RunStatus, String, Micros) {
+        if let Some(flight) = self.flights.values().next() {
+            return (RunStatus::Running, flight.permit.lane().to_owned(), at);
+        }
+        if let Some((_, permit)) = self.admitted.first() {
+            return (RunStatus::Running, permit.lane().to_owned(), at);
+        }
+        debug_assert!(inflight.is_empty());
+        if let Some(wanting) = self.wanting.first() {
+            let begun =
+                self.state.steps.values().any(|step| step.status.is_final() || step.status == StepStatus::Waiting);
+            let status = if begun { RunStatus::Waiting } else { RunStatus::Queued };
+            return (status, wanting.lane.clone(), at);
+        }
+        let timer = self.state.steps.iter().filter_map(|(key, step)| Some((step.due_at?, key))).min();
+        match (timer, &self.hold) {
+            (Some((due_at, key)), _) => {
+                let expires_at =
+                    self.identity.received_at.saturating_add(micros(self.ports.limits.run_duration)).saturating_add(1);
+                (RunStatus::Waiting, self.timer_lane(key), due_at.min(expires_at.max(at)))
+            }
+            (None, Some((_, lane))) => (RunStatus::Held, lane.clone(), NEVER),
+            // Nothing wanted, nothing awaited, not settled: cannot be, and must not spin.
+            (None, None) => (RunStatus::Held, String::new(), NEVER),
+        }
+    }
+
+    /// The lane in which a timer's run will wait: that of its connection for a retry, none for a delay.
+    fn timer_lane(&self, key: &StepKey) -> String {
+        let retry = self.state.steps.get(key).is_some_and(|step| !step.tries.is_empty());
+        let connection = self.flow.actions[key.node].connection.as_deref();
+        connection.filter(|_| retry).unwrap_or_default().to_owned()
+    }
+
+    /// Whether a run with nothing in flight stays in memory: its next timer is near.
+    pub(super) fn stays(&self, at: Micros) -> bool {
+        let near = at.saturating_add(micros(self.ports.limits.keep_in_memory));
+        let timer = self.state.steps.values().filter_map(|step| step.due_at).min();
+        self.wanting.is_empty() && *self.ports.drain.borrow() == Drain::No && timer.is_some_and(|due| due <= near)
+    }
+
+    /// Why the run failed or is held.
+    fn code(&self, status: RunStatus) -> Option<String> {
+        match status {
+            RunStatus::Failed => {
+                let failed = self
+                    .state
+                    .steps
+                    .values()
+                    .find(|step| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut));
+                failed.and_then(|step| step.error.as_ref()).map(|error| error.code.clone())
+            }
+            RunStatus::Held => Some(self.hold.as_ref().map_or("engine_fault", |(code, _)| *code).to_owned()),
+            RunStatus::TimedOut => Some("run_duration".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Rows of ended steps not yet written, of waiting ones, and of those whose inputs could not be rendered the same
+    /// again.
+    fn rows(&self) -> Vec<StepRow> {
+        let sending = |key: &StepKey| self.admitted.iter().any(|(wanting, _)| wanting.key == *key);
+        self.state
+            .steps
+            .iter()
+            .filter(|(key, step)| match step.status {
+                StepStatus::Waiting => true,
+                StepStatus::Running => self.flow.actions[key.node].volatile && sending(key),
+                status => status.is_final() && !self.written.contains(*key),
+            })
+            .map(|(key, step)| row(&self.flow.actions[key.node].name, key, step))
+            .collect()
+    }
+}
+
+fn row(name: &str, key: &StepKey, step: &Step) -> StepRow {
+    StepRow {
+        idx: key.idx.clone(),
+        name: name.to_owned(),
+        status: step.status,
+        attempt: step.attempt,
+        due_at: step.due_at,
+        started_at: step.started_at,
+        finished_at: step.finished_at,
+        outcome: step.outcome.clone(),
+        possible_repeat: step.possible_repeat,
+        io: StepIo {
+            inputs: step.inputs.clone(),
+            outputs: step.outputs.clone(),
+            error: step.error.clone(),
+            tries: step.tries.clone(),
+        },
+    }
+}
+
+/// One line per run outcome, without lead data.
+pub(in crate::engine) fn log_outcome(identity: &crate::run::Identity, commit: &RunCommit, now: Micros) {
+    let millis = now.saturating_sub(identity.received_at) / 1000;
+    let (run, flow, status) = (&identity.run_id, &identity.flow, commit.status.as_str());
+    match commit.code.as_deref() {
+        Some(code) => tracing::warn!(%run, %flow, status, code, millis, "run ended"),
+        None => tracing::info!(%run, %flow, status, millis, "run ended"),
+    }
+}

@@ -1,0 +1,413 @@
+//! One actor per run: it alone changes the run's state, one commit at a time, and performs the run's effects.
+//!
+//! Promise: an effect starts only after the commit that names it in `inflight`; pure actions never commit alone; with
+//! nothing in flight and nothing due soon the run goes back to the store and leaves memory.
+
+mod commit;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::lanes::Permit;
+use super::perform::{Attempt, perform};
+use super::ports::{Drain, Ports};
+use super::scope::Values;
+use crate::actions::Answer;
+use crate::clock::{Micros, micros};
+use crate::connectors::{Operation, Outcome};
+use crate::flow::Flow;
+use crate::outbound::Effect;
+use crate::run::advance::{Event, Todo, advance};
+use crate::run::transition::{Illegal, StepEvent};
+use crate::run::{Failure, Identity, RunState, RunStatus, StepKey, StepStatus};
+use crate::store::RecordWrite;
+
+/// A started action that wants a slot of its lane.
+struct Wanting {
+    key: StepKey,
+    lane: String,
+    operation: Operation,
+    effect: Effect,
+}
+
+/// A try in flight.
+struct Flight {
+    permit: Permit,
+    attempt: u32,
+    task: tokio::task::Id,
+}
+
+/// How a try ended.
+type Landed = (StepKey, Result<Outcome, Failure>);
+
+/// The actor of one run.
+pub(super) struct Actor {
+    ports: Arc<Ports>,
+    flow: Arc<Flow>,
+    pub(super) identity: Identity,
+    values: Values,
+    state: RunState,
+    epoch: i64,
+    /// Started and waiting for a slot.
+    wanting: Vec<Wanting>,
+    /// Allowed to be sent by the next commit.
+    admitted: Vec<(Wanting, Permit)>,
+    flights: BTreeMap<StepKey, Flight>,
+    tasks: JoinSet<Landed>,
+    /// Slots that a claim brought along.
+    reserved: Vec<Permit>,
+    /// Ended steps whose rows are written.
+    written: BTreeSet<StepKey>,
+    /// Ended steps that templates see.
+    noted: BTreeSet<StepKey>,
+    /// Record writes for the next commit.
+    records: Vec<RecordWrite>,
+    /// The answer that `respond` gave, until it is committed; and whether it ever gave one.
+    answer: Option<Answer>,
+    answered: bool,
+    /// Why the run is stopped until somebody acts: the code, and the lane that it waits for.
+    hold: Option<(&'static str, String)>,
+    /// When a requested cancel stops waiting for effects in flight.
+    cancel_at: Option<Micros>,
+    cancel: watch::Receiver<bool>,
+    /// Actions that may start.
+    to_start: VecDeque<StepKey>,
+    /// Something happened since the last commit.
+    changed: bool,
+    /// Whether effects may start here; otherwise the run is stored for whoever claims it.
+    admits: bool,
+    /// Nothing more to do here: the run has ended or was given back.
+    done: bool,
+}
+
+/// What an actor is made of.
+pub(super) struct Seed {
+    pub(super) ports: Arc<Ports>,
+    pub(super) flow: Arc<Flow>,
+    pub(super) identity: Identity,
+    pub(super) trigger: Value,
+    pub(super) state: RunState,
+    pub(super) epoch: i64,
+    pub(super) reserved: Vec<Permit>,
+    pub(super) answered: bool,
+    pub(super) cancel: watch::Receiver<bool>,
+    pub(super) admits: bool,
+}
+
+/// What woke the actor.
+enum Woken {
+    Landed(StepKey, Result<Outcome, Failure>),
+    Due,
+    Cancel,
+    Drain,
+}
+
+impl Actor {
+    pub(super) fn new(seed: Seed) -> Self {
+        let Seed { ports, flow, identity, trigger, state, epoch, reserved, answered, cancel, admits } = seed;
+        let values = Values::new(&flow, &identity, trigger);
+        let written =
+            state.steps.iter().filter(|(_, step)| step.status.is_final()).map(|(key, _)| key.clone()).collect();
+        Self {
+            ports,
+            flow,
+            identity,
+            values,
+            state,
+            epoch,
+            wanting: Vec::new(),
+            admitted: Vec::new(),
+            flights: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            reserved,
+            written,
+            noted: BTreeSet::new(),
+            records: Vec::new(),
+            answer: None,
+            answered,
+            hold: None,
+            cancel_at: None,
+            cancel,
+            to_start: VecDeque::new(),
+            changed: false,
+            admits,
+            done: false,
+        }
+    }
+
+    /// Takes the run as far as it goes without a commit: pure actions run, effects ask for slots.
+    pub(super) fn begin(&mut self) {
+        self.note_ended();
+        let at = self.ports.clock.now();
+        let age = at.saturating_sub(self.identity.received_at);
+        if *self.cancel.borrow() {
+            self.stop(RunStatus::Cancelled);
+        } else if age > micros(self.ports.limits.run_duration) {
+            self.stop(RunStatus::TimedOut);
+        } else {
+            self.apply(Event::Begin { at });
+            self.pump();
+        }
+        self.admit();
+    }
+
+    /// Runs until the run has ended or is given back. The first commit is done already when `committed`.
+    /// Answers whether the run has ended.
+    pub(super) async fn run(mut self, committed: bool) -> bool {
+        if !committed && !self.commit().await {
+            return false;
+        }
+        while !self.done {
+            match self.woken().await {
+                Woken::Landed(key, result) => {
+                    self.landed(key, result);
+                    // Whatever else ended meanwhile folds into the same commit.
+                    while let Some(joined) = self.tasks.try_join_next() {
+                        let (key, result) = self.joined(joined);
+                        self.landed(key, result);
+                    }
+                }
+                Woken::Due => {}
+                Woken::Cancel => {
+                    let until = self.ports.clock.now() + micros(self.ports.limits.cancel_grace);
+                    self.cancel_at.get_or_insert(until);
+                }
+                Woken::Drain => self.give_up_flights(),
+            }
+            self.turn();
+            if self.is_unchanged() {
+                continue;
+            }
+            if !self.commit().await {
+                return false;
+            }
+        }
+        self.state.settled.is_some()
+    }
+
+    /// A wake that changed nothing needs no commit, as long as there is a reason to stay.
+    fn is_unchanged(&self) -> bool {
+        let idle = !self.changed && self.admitted.is_empty();
+        idle && (!self.flights.is_empty() || self.stays(self.ports.clock.now()))
+    }
+
+    /// After something happened: timers, cancellation, admission.
+    fn turn(&mut self) {
+        let now = self.ports.clock.now();
+        match self.cancel_at {
+            Some(until) if self.flights.is_empty() || now >= until => {
+                self.tasks.abort_all();
+                self.flights.clear();
+                self.stop(RunStatus::Cancelled);
+            }
+            Some(_) => {}
+            None => {
+                self.pump();
+                self.admit();
+            }
+        }
+    }
+
+    async fn woken(&mut self) -> Woken {
+        let mut drain = self.ports.drain.clone();
+        let phase = *drain.borrow_and_update();
+        if phase == Drain::GiveUp {
+            return Woken::Drain;
+        }
+        let due = self.next_due();
+        let clock = Arc::clone(&self.ports.clock);
+        let cancelling = self.cancel_at.is_some();
+        tokio::select! {
+            biased;
+            Some(joined) = self.tasks.join_next() => {
+                let (key, result) = self.joined(joined);
+                Woken::Landed(key, result)
+            }
+            Ok(()) = self.cancel.changed(), if !cancelling => Woken::Cancel,
+            // A phase between "running" and "give up" changes what `admit` allows, nothing else.
+            Ok(()) = drain.changed() => if *drain.borrow() == Drain::GiveUp { Woken::Drain } else { Woken::Due },
+            () = sleep_until(clock.as_ref(), due) => Woken::Due,
+        }
+    }
+
+    /// The task's result; a panic is a failed step, found by its task.
+    fn joined(&self, joined: Result<Landed, tokio::task::JoinError>) -> Landed {
+        match joined {
+            Ok(landed) => landed,
+            Err(error) => {
+                let found = self.flights.iter().find(|(_, flight)| flight.task == error.id());
+                let key = found.map_or_else(|| StepKey::top(usize::MAX), |(key, _)| key.clone());
+                (key, Err(Failure::terminal("internal_error", "leadflow panicked while performing this action")))
+            }
+        }
+    }
+
+    fn landed(&mut self, key: StepKey, result: Result<Outcome, Failure>) {
+        if self.flights.remove(&key).is_none() {
+            return; // Given up before.
+        }
+        let at = self.ports.clock.now();
+        match result {
+            Ok(outcome) => {
+                let flagged = outcome.possible_repeat;
+                self.succeed(key, outcome.outputs, outcome.outcome, flagged);
+            }
+            Err(failure) => self.fail_or_retry(at, key, failure),
+        }
+    }
+
+    fn give_up_flights(&mut self) {
+        let at = self.ports.clock.now();
+        self.tasks.abort_all();
+        for key in std::mem::take(&mut self.flights).into_keys() {
+            self.apply(Event::Step { at, key, event: StepEvent::Interrupt { at } });
+        }
+    }
+
+    /// Applies an event; what may start now is queued, so that a long chain of pure actions needs no deep stack.
+    fn apply(&mut self, event: Event) {
+        self.changed = true;
+        match advance(&self.flow.plan, &mut self.state, event) {
+            Ok(todos) => {
+                self.note_ended();
+                self.to_start.extend(todos.into_iter().filter_map(|todo| match todo {
+                    Todo::Start(key) => Some(key),
+                    Todo::WaitUntil(..) | Todo::Settle(_) => None,
+                }));
+            }
+            Err(illegal) => self.broken(&illegal),
+        }
+    }
+
+    /// Starts everything that may start and wakes every timer that has passed, until nothing follows.
+    fn pump(&mut self) {
+        loop {
+            while let Some(key) = self.to_start.pop_front() {
+                self.start(&key);
+            }
+            self.wake_due();
+            if self.to_start.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// A fault in the engine: the run is held, loudly; nothing is lost.
+    fn broken(&mut self, illegal: &Illegal) {
+        tracing::error!(run = %self.identity.run_id, flow = %self.identity.flow, %illegal, "engine fault: the run is held");
+        self.hold = Some(("engine_fault", String::new()));
+    }
+
+    fn stop(&mut self, status: RunStatus) {
+        self.wanting.clear();
+        self.admitted.clear();
+        let at = self.ports.clock.now();
+        self.apply(Event::Stop { at, status });
+    }
+
+    /// Templates see what has ended.
+    fn note_ended(&mut self) {
+        for (key, step) in &self.state.steps {
+            if step.status.is_final() && self.noted.insert(key.clone()) {
+                self.values.note(&self.flow.actions[key.node].name, step);
+            }
+        }
+    }
+
+    /// Timers that have passed: a delay ends, a retry asks for a slot.
+    fn wake_due(&mut self) {
+        let now = self.ports.clock.now();
+        let due: Vec<StepKey> = self
+            .state
+            .steps
+            .iter()
+            .filter(|(key, step)| {
+                step.status == StepStatus::Waiting
+                    && step.due_at.is_some_and(|at| at <= now)
+                    && !self.wanting.iter().any(|wanting| wanting.key == **key)
+                    && !self.admitted.iter().any(|(admitted, _)| admitted.key == **key)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in due {
+            // Only an action that has begun a try waits for a retry; any other one waits for its own time.
+            if self.state.steps.get(&key).is_some_and(|step| step.tries.is_empty()) {
+                self.succeed(key, Value::Null, None, false);
+            } else {
+                self.prepare(&key);
+            }
+        }
+    }
+
+    /// Gives wanting actions their slots, as far as there are any.
+    fn admit(&mut self) {
+        if !self.admits || *self.ports.drain.borrow() != Drain::No || self.cancel_at.is_some() {
+            return;
+        }
+        for wanting in std::mem::take(&mut self.wanting) {
+            let reserved = self.reserved.iter().position(|permit| permit.lane() == wanting.lane);
+            let permit = match reserved {
+                Some(index) => Some(self.reserved.swap_remove(index)),
+                None => self.ports.lanes.try_enter(&wanting.lane),
+            };
+            match permit {
+                Some(permit) => self.admitted.push((wanting, permit)),
+                None => self.wanting.push(wanting),
+            }
+        }
+        self.reserved.clear();
+    }
+
+    /// Starts the effects that the last commit named.
+    fn launch(&mut self, admitted: Vec<(Wanting, Permit)>) {
+        for (wanting, permit) in admitted {
+            let action = &self.flow.actions[wanting.key.node];
+            let name = action.connection.as_deref().unwrap_or_default();
+            let Some(connection) = self.ports.connections.load().get(name).cloned() else {
+                // Removed between admission and launch: `prepare` will hold the run.
+                continue;
+            };
+            let timeout = action.timeout.or(connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
+            let step = self.state.steps.get(&wanting.key);
+            let attempt = Attempt {
+                effects: Arc::clone(&self.ports.effects),
+                connection,
+                action: action.name.clone(),
+                identity: self.identity.clone(),
+                idx: wanting.key.idx.clone(),
+                operation: wanting.operation,
+                effect: wanting.effect,
+                timeout,
+                possible_repeat: step.is_some_and(|step| step.possible_repeat),
+            };
+            let key = wanting.key.clone();
+            let number = step.map_or(0, |step| step.attempt);
+            let task = self.tasks.spawn(async move { (key, perform(attempt).await) }).id();
+            self.flights.insert(wanting.key, Flight { permit, attempt: number, task });
+        }
+    }
+
+    /// When something is due without anything landing.
+    fn next_due(&self) -> Option<Micros> {
+        let timers = self.state.steps.values().filter_map(|step| step.due_at);
+        // A wanting action looks for a slot again each time; the poll is only for what no signal tells.
+        let poll = (!self.wanting.is_empty()).then(|| self.ports.clock.now() + micros(LANE_POLL));
+        timers.chain(self.cancel_at).chain(poll).min()
+    }
+}
+
+/// How often a run with effects in flight looks for a slot of another lane.
+const LANE_POLL: Duration = Duration::from_millis(200);
+
+async fn sleep_until(clock: &dyn crate::clock::Clock, due: Option<Micros>) {
+    match due {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

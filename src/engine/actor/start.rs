@@ -1,0 +1,213 @@
+//! From a started action to what it wants: render, ask the action, ask the connector. Nothing here waits.
+
+use serde_json::Value;
+
+use super::{Actor, Wanting};
+use crate::actions::{self, Next, StartContext};
+use crate::clock::{Micros, micros};
+use crate::connectors::{OpContext, Operation, Progress};
+use crate::engine::scope::all_blank;
+use crate::flow::Action;
+use crate::ids::IdempotencyKey;
+use crate::outbound::{Effect, Reply};
+use crate::run::advance::{Event, SKIPPED_BY_WHEN};
+use crate::run::transition::StepEvent;
+use crate::run::{Class, Failure, StepKey, retry};
+use crate::template::RenderError;
+
+/// What rendering an action gave.
+enum Rendered {
+    Skip,
+    Inputs { inputs: Value, guard_blank: bool },
+}
+
+impl Actor {
+    /// Starts an action: its guard, its inputs, and what it wants.
+    pub(super) fn start(&mut self, key: &StepKey) {
+        let at = self.ports.clock.now();
+        let action = &self.flow.actions[key.node];
+        let event = match self.render(action, at) {
+            Ok(Rendered::Skip) => StepEvent::Skip { at, reason: SKIPPED_BY_WHEN },
+            Ok(Rendered::Inputs { inputs, guard_blank }) => {
+                self.apply(Event::Step { at, key: key.clone(), event: StepEvent::Start { at, inputs } });
+                return self.proceed(key, guard_blank);
+            }
+            Err(error) => StepEvent::Fail { at, failure: Failure::terminal(error.code, error.message) },
+        };
+        self.apply(Event::Step { at, key: key.clone(), event });
+    }
+
+    fn render(&self, action: &Action, at: Micros) -> Result<Rendered, RenderError> {
+        let scope = self.values.scope(&self.flow, &self.ports, at);
+        for guard in &action.when {
+            if !guard.render_bool(&scope)? {
+                return Ok(Rendered::Skip);
+            }
+        }
+        let inputs = action.inputs.render(&scope)?;
+        Ok(Rendered::Inputs { inputs, guard_blank: all_blank(&action.guard, &scope) })
+    }
+
+    /// A retry is due: the same inputs, the same request.
+    pub(super) fn prepare(&mut self, key: &StepKey) {
+        self.proceed(key, false);
+    }
+
+    /// From pinned inputs to the end of the action, a timer, or a wish for a slot.
+    fn proceed(&mut self, key: &StepKey, guard_blank: bool) {
+        let at = self.ports.clock.now();
+        let name = self.flow.actions[key.node].name.clone();
+        if let Some(mock) = self.ports.mocks.get(&name) {
+            return match mock.result() {
+                Ok(outputs) => self.succeed(key.clone(), outputs, None, false),
+                Err(failure) => self.fail(at, key, failure),
+            };
+        }
+        let action = &self.flow.actions[key.node];
+        let cx = StartContext { now: at, url_from_value: action.url_from_value, guard_blank };
+        let inputs = self.state.steps.get(key).and_then(|step| step.inputs.as_ref()).unwrap_or(&Value::Null);
+        let next = match actions::find(&action.kind) {
+            Some(kind) => kind.start(inputs, &cx),
+            None => Err(Failure::terminal("unknown_action_type", format!("there is no action type {}", action.kind))),
+        };
+        match next {
+            Ok(Next::Done(outputs)) => self.succeed(key.clone(), outputs, None, false),
+            Ok(Next::Effect(operation)) => self.want(key, *operation),
+            Ok(Next::WaitUntil(until)) => {
+                self.apply(Event::Step { at, key: key.clone(), event: StepEvent::Wait { until } });
+            }
+            Ok(Next::Answer(answer)) => {
+                if self.answered {
+                    let failure =
+                        Failure::terminal("already_answered", "the request was answered by an earlier action");
+                    return self.fail(at, key, failure);
+                }
+                self.answered = true;
+                self.answer = Some(answer);
+                self.succeed(key.clone(), Value::Null, None, false);
+            }
+            Err(failure) => self.fail(at, key, failure),
+        }
+    }
+
+    /// An operation of a connection: embedded records are part of the commit, everything else asks for a slot.
+    fn want(&mut self, key: &StepKey, operation: Operation) {
+        let at = self.ports.clock.now();
+        let name = self.flow.actions[key.node].connection.clone().unwrap_or_default();
+        let Some(connection) = self.ports.connections.load().get(&name).cloned() else {
+            self.hold = Some(("connection_missing", name));
+            return;
+        };
+        let action = self.flow.actions[key.node].name.clone();
+        let possible_repeat = self.state.steps.get(key).is_some_and(|step| step.possible_repeat);
+        let cx = OpContext {
+            connection: &name,
+            run_id: self.identity.run_id,
+            key: IdempotencyKey::new(self.identity.key_run, &action, &key.idx, 0),
+            received_at: self.identity.received_at,
+            possible_repeat,
+        };
+        match connection.connector.start(&operation, &cx) {
+            Err(failure) => self.fail(at, key, failure),
+            Ok(Effect::Record(write)) => match connection.connector.on_reply(&operation, &cx, 0, Reply::Record) {
+                Progress::Done(Ok(outcome)) => {
+                    self.ports.effects.note_record(&action, &write);
+                    self.records.push(write);
+                    self.succeed(key.clone(), outcome.outputs, outcome.outcome, outcome.possible_repeat);
+                }
+                Progress::Done(Err(failure)) => self.fail(at, key, failure),
+                Progress::Send(_) => {
+                    let failure = Failure::terminal("internal_error", "a record write asked for another effect");
+                    self.fail(at, key, failure);
+                }
+            },
+            Ok(effect) => {
+                let lane = lane_of(&name, &effect);
+                self.wanting.push(Wanting { key: key.clone(), lane, operation, effect });
+            }
+        }
+    }
+
+    pub(super) fn succeed(&mut self, key: StepKey, outputs: Value, outcome: Option<String>, possible_repeat: bool) {
+        let at = self.ports.clock.now();
+        let limit = self.ports.limits.outputs_bytes_max;
+        let event = if size_of(&outputs, limit) > limit {
+            let failure = Failure::terminal(
+                "outputs_too_large",
+                format!("the outputs are larger than {limit} bytes (limits.outputs); the action itself was done"),
+            );
+            StepEvent::Fail { at, failure }
+        } else {
+            StepEvent::Succeed { at, outputs, outcome, possible_repeat }
+        };
+        self.apply(Event::Step { at, key, event });
+    }
+
+    pub(super) fn fail(&mut self, at: Micros, key: &StepKey, failure: Failure) {
+        self.apply(Event::Step { at, key: key.clone(), event: StepEvent::Fail { at, failure } });
+    }
+
+    /// A try failed: another one follows if the failure's class and the policy allow it.
+    pub(super) fn fail_or_retry(&mut self, at: Micros, key: StepKey, failure: Failure) {
+        let action = &self.flow.actions[key.node];
+        let connection = self.ports.connections.load();
+        let connection = connection.get(action.connection.as_deref().unwrap_or_default());
+        let policy = action
+            .retry
+            .or_else(|| connection.and_then(|connection| connection.retry))
+            .unwrap_or(self.flow.bundle.defaults.retry);
+        let attempt = self.state.steps.get(&key).map_or(1, |step| step.attempt);
+        let wait = match failure.class {
+            Class::Terminal => None,
+            Class::Retryable | Class::Unknown | Class::TimedOut => retry::wait(&policy, attempt, (self.ports.dice)()),
+        };
+        let event = match wait {
+            Some(wait) => {
+                let wait = micros(wait).max(failure.retry_after.unwrap_or(0));
+                StepEvent::Retry { at, due_at: at.saturating_add(wait), failure }
+            }
+            None => StepEvent::Fail { at, failure },
+        };
+        self.apply(Event::Step { at, key, event });
+    }
+}
+
+/// The lane of an effect: its connection, or the host for plain HTTP, so that one dead host delays only its own runs.
+fn lane_of(connection: &str, effect: &Effect) -> String {
+    match effect {
+        Effect::Http(request) if connection.is_empty() => {
+            let host = url::Url::parse(&request.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+            format!("@{}", host.unwrap_or_default())
+        }
+        _ => connection.to_owned(),
+    }
+}
+
+/// The size of `value` as JSON, roughly, counted no further than `limit`.
+fn size_of(value: &Value, limit: usize) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 4,
+        Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => {
+            let mut sum = 2;
+            for item in items {
+                sum += size_of(item, limit) + 1;
+                if sum > limit {
+                    break;
+                }
+            }
+            sum
+        }
+        Value::Object(entries) => {
+            let mut sum = 2;
+            for (key, item) in entries {
+                sum += key.len() + 4 + size_of(item, limit);
+                if sum > limit {
+                    break;
+                }
+            }
+            sum
+        }
+    }
+}

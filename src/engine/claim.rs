@@ -1,0 +1,208 @@
+//! Takes runs that are due from the store, lane by lane, as far as slots are free; finds what other processes asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::actor::{Actor, Seed};
+use super::lanes::Permit;
+use super::ports::Drain;
+use super::texts::TextError;
+use super::{Engine, restore};
+use crate::clock::{Micros, micros};
+use crate::run::RunStatus;
+use crate::store::{LaneState, LaneWant, RunCommit, StoreResult, StoredRun};
+use crate::triggers::request::{self, BodyLimits};
+
+/// Most runs of one lane in one claim.
+const CLAIM_LANE_MAX: usize = 64;
+/// Most runs without an actor that are looked at together.
+const ASTRAY_MAX: usize = 10_000;
+/// How often the store is asked whether another process changed it.
+const FOREIGN_POLL: Duration = Duration::from_millis(250);
+/// How often lanes are counted when nothing else asks for it: the truth behind every signal.
+const FULL_POLL: Duration = Duration::from_secs(5);
+
+/// Works until the engine drains.
+pub(super) async fn work(engine: Arc<Engine>) {
+    let mut drain = engine.ports.drain.clone();
+    let mut next_pass: Micros = 0;
+    let mut faults = 0_u32;
+    while *drain.borrow_and_update() == Drain::No {
+        let now = engine.ports.clock.now();
+        let looked = look(&engine, now >= next_pass).await;
+        let wait = match looked {
+            Ok(Some(next)) => {
+                faults = 0;
+                next_pass = next;
+                micros(FOREIGN_POLL)
+            }
+            Ok(None) => micros(FOREIGN_POLL),
+            Err(error) => {
+                faults += 1;
+                if faults.is_power_of_two() {
+                    tracing::error!(%error, faults, "cannot read the store; trying again");
+                }
+                micros(FOREIGN_POLL) * i64::from(faults.min(20))
+            }
+        };
+        let until = (engine.ports.clock.now() + wait).min(next_pass.max(now + 1));
+        tokio::select! {
+            () = engine.wake.notified() => next_pass = 0,
+            () = engine.ports.clock.sleep_until(until) => {}
+            _ = drain.changed() => {}
+        }
+    }
+}
+
+/// One look: foreign changes, cancels, and (when `due`, or something changed) a pass over the lanes. Answers when the
+/// next pass is due, if one was made.
+async fn look(engine: &Arc<Engine>, due: bool) -> StoreResult<Option<Micros>> {
+    let changed = engine.store.changed_elsewhere().await?;
+    if due || changed {
+        for run in engine.store.cancel_requests(&engine.ports.owner).await? {
+            engine.cancel_active(run);
+        }
+    }
+    if engine.astray.swap(false, Ordering::SeqCst) {
+        if let Err(error) = find_astray(engine).await {
+            engine.astray.store(true, Ordering::SeqCst);
+            return Err(error);
+        }
+    }
+    if due || changed { pass(engine).await.map(Some) } else { Ok(None) }
+}
+
+/// Gives actors to runs that are ours and have none, because the answer to the accept or claim was lost.
+async fn find_astray(engine: &Arc<Engine>) -> StoreResult<()> {
+    for run in engine.store.owned(&engine.ports.owner, ASTRAY_MAX).await? {
+        if engine.is_active(run) {
+            continue;
+        }
+        let Some(stored) = engine.store.run(run).await? else { continue };
+        let ours = stored.run.owner.as_deref() == Some(engine.ports.owner.as_str());
+        if ours && !engine.is_active(run) {
+            tracing::warn!(%run, flow = %stored.run.flow, "taking up a run whose answer from the store was lost");
+            take_up(engine, stored, Vec::new()).await;
+        }
+    }
+    Ok(())
+}
+
+/// One pass over the lanes.
+async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
+    let now = engine.ports.clock.now();
+    let lanes = engine.store.lanes(now).await?;
+    let mut room = engine.ports.limits.active_runs_max.saturating_sub(engine.active_runs());
+    let mut permits: Vec<Permit> = Vec::new();
+    let mut wants = Vec::new();
+    for lane in lanes.iter().filter(|lane| lane.due > 0) {
+        let due = usize::try_from(lane.due).unwrap_or(usize::MAX);
+        let taken = engine.ports.lanes.reserve(&lane.lane, due.min(CLAIM_LANE_MAX).min(room));
+        room -= taken.len();
+        if !taken.is_empty() {
+            wants.push(LaneWant { lane: lane.lane.clone(), max: taken.len() });
+            permits.extend(taken);
+        }
+    }
+    if wants.is_empty() {
+        return Ok(settle_backlogs(engine, &lanes, &[], now));
+    }
+    let claimed = match engine.store.claim(&engine.ports.owner, wants, now).await {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            engine.astray.store(true, Ordering::SeqCst);
+            return Err(error);
+        }
+    };
+    let next = settle_backlogs(engine, &lanes, &claimed, now);
+    for stored in claimed {
+        let permit = permits.iter().position(|permit| permit.lane() == stored.run.lane);
+        let reserved = permit.map(|index| permits.swap_remove(index)).into_iter().collect();
+        take_up(engine, stored, reserved).await;
+    }
+    Ok(next)
+}
+
+/// Notes what is left in each lane; answers when the next pass is due.
+fn settle_backlogs(engine: &Engine, lanes: &[LaneState], claimed: &[StoredRun], now: Micros) -> Micros {
+    let taken = |lane: &str| claimed.iter().filter(|stored| stored.run.lane == lane).count();
+    let left = |lane: &LaneState| lane.due.saturating_sub(taken(&lane.lane) as u64);
+    let backlogs: Vec<(String, u64)> = lanes.iter().map(|lane| (lane.lane.clone(), left(lane))).collect();
+    engine.ports.lanes.set_backlogs(&backlogs);
+    // A full batch that left something: there may be slots for more right now.
+    if lanes.iter().any(|lane| left(lane) > 0 && taken(&lane.lane) == CLAIM_LANE_MAX) {
+        engine.wake.notify_one();
+    }
+    let next = lanes.iter().filter_map(|lane| lane.next_due_at).min().unwrap_or(Micros::MAX);
+    next.min(now + micros(FULL_POLL))
+}
+
+/// Gives a claimed run its actor, or holds it when its text cannot be read.
+async fn take_up(engine: &Arc<Engine>, stored: StoredRun, reserved: Vec<Permit>) {
+    let run_id = stored.run.run_id;
+    let flow = match engine.texts.get(engine.store.as_ref(), stored.run.text_id).await {
+        Ok(flow) => flow,
+        Err(TextError::Unreadable(why)) => {
+            tracing::error!(run = %run_id, flow = %stored.run.flow, why, "held: this version cannot read the run's flow text");
+            return close(engine, &stored, RunStatus::Held, "flow_text_unreadable").await;
+        }
+        Err(TextError::Store(error)) => {
+            // Nobody works on the run: give it back for the next pass.
+            tracing::warn!(run = %run_id, %error, "cannot read the flow text now");
+            return close(engine, &stored, RunStatus::Waiting, "store_unavailable").await;
+        }
+    };
+    let Some(trigger) = stored.run.trigger.as_ref() else {
+        return close(engine, &stored, RunStatus::Held, "engine_fault").await;
+    };
+    // It was accepted once: today's limits on bodies do not apply to it.
+    let limits = BodyLimits { json_depth_max: usize::MAX, ..BodyLimits::default() };
+    let parsed = match request::parse(&flow, trigger, &limits) {
+        Ok(parsed) => parsed,
+        Err(problem) => {
+            tracing::error!(run = %run_id, code = problem.code, "a stored request does not parse any more");
+            return close(engine, &stored, RunStatus::Failed, problem.code).await;
+        }
+    };
+    let (presence, cancel) = engine.register(run_id, stored.run.cancel);
+    let mut actor = Actor::new(Seed {
+        ports: Arc::clone(&engine.ports),
+        identity: restore::identity(&stored.run),
+        trigger: parsed.trigger,
+        state: restore::state(&stored, &flow, engine.ports.clock.now()),
+        flow,
+        epoch: stored.run.epoch,
+        reserved,
+        answered: stored.run.answer.is_some(),
+        cancel,
+        admits: true,
+    });
+    actor.begin();
+    Engine::spawn(actor, presence, false);
+}
+
+/// Ends or parks a claimed run that gets no actor.
+async fn close(engine: &Arc<Engine>, stored: &StoredRun, status: RunStatus, code: &str) {
+    let now = engine.ports.clock.now();
+    let held = status == RunStatus::Held;
+    let commit = RunCommit {
+        run_id: stored.run.run_id,
+        owner: engine.ports.owner.clone(),
+        epoch: stored.run.epoch,
+        status,
+        code: Some(code.to_owned()),
+        finished_at: status.is_final().then_some(now),
+        lane: stored.run.lane.clone(),
+        due_at: if held { Micros::MAX } else { now + micros(FULL_POLL) },
+        release: true,
+        inflight: if status.is_final() { Vec::new() } else { stored.run.inflight.clone() },
+        answer: None,
+        steps: Vec::new(),
+        records: Vec::new(),
+    };
+    if let Err(error) = engine.store.commit(commit).await {
+        tracing::warn!(run = %stored.run.run_id, %error, "cannot give a claimed run back; looking again soon");
+        engine.astray.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,271 @@
+//! A dry run: the real parser, the real templates, the real actor; effects are recorded, delays pass at once, nothing is
+//! stored and nothing is sent.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
+
+use super::actor::{Actor, Seed};
+use super::answers::Answers;
+use super::lanes::Lanes;
+use super::ports::{Connections, Drain, Journal, Limits, Mocks, Ports};
+use super::scope::Values;
+use crate::clock::{Clock, Fut, ManualClock, SystemClock};
+use crate::flow::Flow;
+use crate::ids::RunId;
+use crate::outbound::Effects;
+use crate::run::{Failure, Identity, RunState, RunStatus, StepStatus, TriggerData};
+use crate::schema::BodyError;
+use crate::store::{RunCommit, StepRow, StoreResult};
+use crate::triggers::request::{self, Problem};
+
+/// What a dry run is made of.
+pub struct DryInput {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// Its connections: only their connectors are used.
+    pub connections: Connections,
+    /// What records the effects.
+    pub effects: Arc<dyn Effects>,
+    /// The request's body.
+    pub lead: Vec<u8>,
+    /// Mocks by action.
+    pub mocks: Mocks,
+    /// `--env`.
+    pub environment: Option<String>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// What a dry run gave.
+#[derive(Debug)]
+pub struct DryRun {
+    /// The run's final status; `None`: the trigger refused the body.
+    pub status: Option<RunStatus>,
+    /// The answer that refuses it.
+    pub problem: Option<Problem>,
+    /// The folded body.
+    pub body: Value,
+    /// Notes on the body.
+    pub notes: Vec<BodyError>,
+    /// Whether it is a test lead.
+    pub is_test: bool,
+    /// The actions, in the order of the file.
+    pub actions: Vec<DryAction>,
+    /// Fields of the body that no template reads, as dotted paths.
+    pub unused: Vec<String>,
+}
+
+/// One action of a dry run.
+#[derive(Debug)]
+pub struct DryAction {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// Its connection.
+    pub connection: Option<String>,
+    /// How it ended.
+    pub status: StepStatus,
+    /// Why it was skipped, or `created`, ….
+    pub outcome: Option<String>,
+    /// Rendered inputs.
+    pub inputs: Option<Value>,
+    /// Outputs.
+    pub outputs: Option<Value>,
+    /// Tries.
+    pub attempts: u32,
+    /// The failure.
+    pub error: Option<Failure>,
+}
+
+/// Remembers steps instead of storing them.
+#[derive(Default)]
+struct Memory {
+    steps: Mutex<Vec<StepRow>>,
+    status: Mutex<Option<RunStatus>>,
+}
+
+impl Journal for Memory {
+    fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>> {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        for step in commit.steps {
+            steps.retain(|known| (&known.name, &known.idx) != (&step.name, &step.idx));
+            steps.push(step);
+        }
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit.status);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Runs a lead through a flow without a trace.
+pub async fn dry_run(input: DryInput) -> DryRun {
+    let now = SystemClock.now();
+    let (trigger, parsed) = match receive(&input) {
+        Ok(received) => received,
+        Err(problem) => return refused(problem),
+    };
+    let run_id = RunId::new(now);
+    let identity =
+        Identity { run_id, flow: input.flow.name.clone(), key_run: run_id, received_at: now, is_test: parsed.is_test };
+    drop(trigger);
+    let memory = Arc::new(Memory::default());
+    let (_drain, drain) = watch::channel(Drain::No);
+    let ports = Arc::new(ports(&input, now, Arc::clone(&memory), drain));
+    let body = parsed.trigger.get("body").cloned().unwrap_or(Value::Null);
+    let unused = unused(&input.flow, &body);
+    let status = match judge(&input.flow, &ports, &identity, &parsed) {
+        Ok(None) => {
+            play(&input.flow, &ports, identity, parsed.trigger).await;
+            *memory.status.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+        Ok(Some(status)) => Some(status),
+        Err(_) => Some(RunStatus::Failed),
+    };
+    let steps = std::mem::take(&mut *memory.steps.lock().unwrap_or_else(PoisonError::into_inner));
+    let actions = input.flow.actions.iter().map(|action| dry_action(action, &steps)).collect();
+    DryRun { status, problem: None, body, notes: parsed.notes, is_test: parsed.is_test, actions, unused }
+}
+
+fn receive(input: &DryInput) -> Result<(TriggerData, request::Parsed), Problem> {
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let body = request::decode(&headers, &input.lead, &input.limits.body)?;
+    let method = input.flow.trigger.methods.first().cloned().unwrap_or_else(|| "POST".to_owned());
+    let trigger = TriggerData { method, path: Vec::new(), query: Vec::new(), headers, body };
+    let parsed = request::parse(&input.flow, &trigger, &input.limits.body)?;
+    Ok((trigger, parsed))
+}
+
+fn refused(problem: Problem) -> DryRun {
+    DryRun {
+        status: None,
+        problem: Some(problem),
+        body: Value::Null,
+        notes: Vec::new(),
+        is_test: false,
+        actions: Vec::new(),
+        unused: Vec::new(),
+    }
+}
+
+/// The status of a lead that does not run: a test lead that is not to run, or a false condition.
+fn judge(
+    flow: &Flow,
+    ports: &Ports,
+    identity: &Identity,
+    parsed: &request::Parsed,
+) -> Result<Option<RunStatus>, crate::template::RenderError> {
+    if parsed.is_test && !flow.trigger.test_leads.run {
+        return Ok(Some(RunStatus::Skipped));
+    }
+    let values = Values::new(flow, identity, parsed.trigger.clone());
+    let scope = values.scope(flow, ports, identity.received_at);
+    for condition in &flow.trigger.conditions {
+        if !condition.render_bool(&scope)? {
+            return Ok(Some(RunStatus::Skipped));
+        }
+    }
+    Ok(None)
+}
+
+async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, trigger: Value) {
+    let (_cancel, cancel) = watch::channel(false);
+    let mut actor = Actor::new(Seed {
+        ports: Arc::clone(ports),
+        flow: Arc::clone(flow),
+        identity,
+        trigger,
+        state: RunState::default(),
+        epoch: 1,
+        reserved: Vec::new(),
+        answered: false,
+        cancel,
+        admits: true,
+    });
+    actor.begin();
+    actor.run(false).await;
+}
+
+fn ports(input: &DryInput, now: i64, memory: Arc<Memory>, drain: watch::Receiver<Drain>) -> Ports {
+    let mut limits = input.limits.clone();
+    // Nothing leaves memory: a dry run waits out every delay on its own clock.
+    limits.keep_in_memory = Duration::MAX;
+    limits.run_duration = Duration::MAX;
+    Ports {
+        owner: "dry-run".to_owned(),
+        journal: memory,
+        effects: Arc::clone(&input.effects),
+        connections: ArcSwap::from_pointee(input.connections.clone()),
+        clock: Arc::new(ManualClock::new(now)),
+        lanes: Lanes::new(usize::MAX, Arc::new(Notify::new())),
+        answers: Answers::default(),
+        limits,
+        environment: input.environment.clone().map_or(Value::Null, Value::String),
+        dice: || 0.5,
+        mocks: input.mocks.clone(),
+        drain,
+    }
+}
+
+fn dry_action(action: &crate::flow::Action, steps: &[StepRow]) -> DryAction {
+    let step = steps.iter().find(|step| step.name == action.name);
+    DryAction {
+        name: action.name.clone(),
+        kind: action.kind.clone(),
+        connection: action.connection.clone(),
+        status: step.map_or(StepStatus::Pending, |step| step.status),
+        outcome: step.and_then(|step| step.outcome.clone()),
+        inputs: step.and_then(|step| step.io.inputs.clone()),
+        outputs: step.and_then(|step| step.io.outputs.clone()),
+        attempts: step.map_or(0, |step| step.attempt),
+        error: step.and_then(|step| step.io.error.clone()),
+    }
+}
+
+/// Leaves of `body` that no template of the flow reads, not even as part of something larger.
+fn unused(flow: &Flow, body: &Value) -> Vec<String> {
+    let mut used: Vec<Vec<String>> = Vec::new();
+    let mut note = |paths: Vec<crate::template::PathRef>| {
+        for path in paths {
+            if path.root.eq_ignore_ascii_case("trigger") {
+                let segments = path.segments.iter().map(|segment| segment.to_lowercase());
+                used.push(segments.skip(1).collect());
+            }
+        }
+    };
+    for action in &flow.actions {
+        note(action.inputs.paths());
+        action.when.iter().for_each(|template| note(template.paths()));
+    }
+    flow.trigger.conditions.iter().for_each(|template| note(template.paths()));
+    let mut leaves = Vec::new();
+    collect_leaves(body, &mut Vec::new(), &mut leaves);
+    leaves
+        .into_iter()
+        .filter(|leaf| {
+            let lower: Vec<String> = leaf.iter().map(|part| part.to_lowercase()).collect();
+            !used.iter().any(|path| lower.starts_with(path))
+        })
+        .map(|leaf| leaf.join("."))
+        .collect()
+}
+
+/// Paths of everything in `value` that is neither object nor list nor null.
+fn collect_leaves(value: &Value, path: &mut Vec<String>, leaves: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Object(entries) => {
+            for (key, inner) in entries {
+                path.push(key.clone());
+                collect_leaves(inner, path, leaves);
+                path.pop();
+            }
+        }
+        Value::Null => {}
+        // A list counts as one leaf: its items are read by position or by a loop.
+        _ if !path.is_empty() => leaves.push(path.clone()),
+        _ => {}
+    }
+}

@@ -1,0 +1,140 @@
+//! Lanes: one for each connection, with slots for effects and a count of what waits in the store. A destination that is
+//! down fills its own lane and delays nobody else.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Slots in use and runs that wait in the store, by lane.
+#[derive(Debug)]
+pub struct Lanes {
+    lanes: Mutex<HashMap<String, Lane>>,
+    default_slots: usize,
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Lane {
+    slots: Option<usize>,
+    used: usize,
+    backlog: u64,
+}
+
+/// One slot of a lane; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    lanes: Arc<Lanes>,
+    lane: String,
+}
+
+impl Permit {
+    /// The lane that it is of.
+    pub fn lane(&self) -> &str {
+        &self.lane
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut lanes = self.lanes.lock();
+        let mut waiting = false;
+        if let Some(lane) = lanes.get_mut(&self.lane) {
+            lane.used = lane.used.saturating_sub(1);
+            waiting = lane.backlog > 0;
+            // Lanes of plain HTTP are named by host: an idle one is forgotten, so that their number stays bounded.
+            if lane.used == 0 && lane.backlog == 0 && lane.slots.is_none() {
+                lanes.remove(&self.lane);
+            }
+        }
+        drop(lanes);
+        if waiting {
+            self.lanes.wake.notify_one();
+        }
+    }
+}
+
+impl Lanes {
+    /// No lanes in use; lanes that are not [`Lanes::set_slots`] have `default_slots`. `wake` is told when a slot of a
+    /// lane with a backlog becomes free, and when a backlog grows.
+    pub fn new(default_slots: usize, wake: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self { lanes: Mutex::default(), default_slots: default_slots.max(1), wake })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fixes the number of slots of a lane.
+    pub fn set_slots(&self, lane: &str, slots: usize) {
+        self.lock().entry(lane.to_owned()).or_default().slots = Some(slots.max(1));
+    }
+
+    /// A slot for a run that comes fresh: refused while others wait in the store, or it would overtake them for ever.
+    pub fn try_enter(self: &Arc<Self>, lane: &str) -> Option<Permit> {
+        let mut lanes = self.lock();
+        let entry = lanes.entry(lane.to_owned()).or_default();
+        if entry.backlog > 0 || entry.used >= entry.slots.unwrap_or(self.default_slots) {
+            return None;
+        }
+        entry.used += 1;
+        Some(Permit { lanes: Arc::clone(self), lane: lane.to_owned() })
+    }
+
+    /// Up to `wanted` slots for runs that are about to be claimed from the lane's backlog.
+    pub fn reserve(self: &Arc<Self>, lane: &str, wanted: usize) -> Vec<Permit> {
+        let mut lanes = self.lock();
+        let entry = lanes.entry(lane.to_owned()).or_default();
+        let free = entry.slots.unwrap_or(self.default_slots).saturating_sub(entry.used).min(wanted);
+        entry.used += free;
+        (0..free).map(|_| Permit { lanes: Arc::clone(self), lane: lane.to_owned() }).collect()
+    }
+
+    /// A run that is due now was stored for this lane without an owner.
+    pub fn add_backlog(&self, lane: &str) {
+        self.lock().entry(lane.to_owned()).or_default().backlog += 1;
+        self.wake.notify_one();
+    }
+
+    /// The store was counted: so many are due in each lane, and none in lanes that are not named.
+    pub fn set_backlogs(&self, counted: &[(String, u64)]) {
+        let mut lanes = self.lock();
+        for lane in lanes.values_mut() {
+            lane.backlog = 0;
+        }
+        for (name, backlog) in counted {
+            lanes.entry(name.clone()).or_default().backlog = *backlog;
+        }
+        lanes.retain(|_, lane| lane.slots.is_some() || lane.used > 0 || lane.backlog > 0);
+    }
+
+    /// Slots in use over all lanes.
+    pub fn in_use(&self) -> usize {
+        self.lock().values().map(|lane| lane.used).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_keeps_fresh_runs_out_and_lets_claims_in() {
+        let lanes = Lanes::new(2, Arc::default());
+        let first = lanes.try_enter("crm").expect("free");
+        lanes.add_backlog("crm");
+        assert!(lanes.try_enter("crm").is_none());
+        assert_eq!(lanes.reserve("crm", 5).len(), 1);
+        lanes.set_backlogs(&[]);
+        assert!(lanes.try_enter("crm").is_some());
+        drop(first);
+        assert!(lanes.try_enter("mail").is_some());
+    }
+
+    #[test]
+    fn idle_host_lanes_are_forgotten() {
+        let lanes = Lanes::new(2, Arc::default());
+        drop(lanes.try_enter("@example.com"));
+        assert!(lanes.lock().is_empty());
+    }
+}

@@ -1,0 +1,76 @@
+//! One try of one action: effects out, replies in, until the connector has an outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ports::OpenConnection;
+use crate::connectors::{OpContext, Operation, Outcome, Progress};
+use crate::ids::IdempotencyKey;
+use crate::outbound::{Call, Effect, Effects, Reply};
+use crate::run::{Class, Failure, Identity};
+
+/// Most effects that one try may send: a connector that asks for more is broken.
+const EFFECTS_PER_TRY_MAX: u32 = 50;
+
+/// Everything that one try needs.
+pub(super) struct Attempt {
+    pub(super) effects: Arc<dyn Effects>,
+    pub(super) connection: Arc<OpenConnection>,
+    pub(super) action: String,
+    pub(super) identity: Identity,
+    pub(super) idx: String,
+    pub(super) operation: Operation,
+    pub(super) effect: Effect,
+    pub(super) timeout: Duration,
+    pub(super) possible_repeat: bool,
+}
+
+/// Performs the try. The deadline is round all of its effects together.
+pub(super) async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
+    let timeout = attempt.timeout;
+    // The transport has the same deadline and knows what was sent; this one only catches a transport that does not
+    // keep it, so it comes a little later.
+    match tokio::time::timeout(timeout.saturating_add(DEADLINE_SLACK), drive(attempt)).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure {
+            code: "timeout".to_owned(),
+            message: format!("no outcome within {}", crate::units::print_duration(timeout)),
+            class: Class::TimedOut,
+            retry_after: None,
+        }),
+    }
+}
+
+/// How much longer than a transport the engine waits.
+const DEADLINE_SLACK: Duration = Duration::from_secs(1);
+
+async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
+    let connection = &attempt.connection;
+    let mut effect = attempt.effect;
+    for n in 0..EFFECTS_PER_TRY_MAX {
+        let cx = OpContext {
+            connection: &connection.name,
+            run_id: attempt.identity.run_id,
+            key: IdempotencyKey::new(attempt.identity.key_run, &attempt.action, &attempt.idx, n),
+            received_at: attempt.identity.received_at,
+            possible_repeat: attempt.possible_repeat,
+        };
+        let simulated = connection.connector.simulate(&attempt.operation, &cx, &effect);
+        let reply: Reply = attempt
+            .effects
+            .perform(Call {
+                action: &attempt.action,
+                connection: &connection.name,
+                transport: &connection.transport,
+                effect: &effect,
+                timeout: attempt.timeout,
+                simulated,
+            })
+            .await;
+        match connection.connector.on_reply(&attempt.operation, &cx, n, reply) {
+            Progress::Send(next) => effect = next,
+            Progress::Done(result) => return result,
+        }
+    }
+    Err(Failure::terminal("internal_error", format!("more than {EFFECTS_PER_TRY_MAX} effects in one try")))
+}

@@ -1,0 +1,176 @@
+//! What a run needs of the world, as values: the same actor serves leads and dry runs, only its ports differ.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::answers::Answers;
+use super::lanes::Lanes;
+use crate::clock::{Clock, Fut};
+use crate::connectors::Connector;
+use crate::flow::retry::RetryPolicy;
+use crate::outbound::{Effects, Transport};
+use crate::run::Failure;
+use crate::store::{RunCommit, Store, StoreResult};
+use crate::template;
+
+/// A connection ready to be used.
+pub struct OpenConnection {
+    /// Its name in leadflow.yaml; empty for plain HTTP without a connection.
+    pub name: String,
+    /// What speaks to it.
+    pub connector: &'static dyn Connector,
+    /// How to reach it.
+    pub transport: Transport,
+    /// Effects at once.
+    pub concurrency: usize,
+    /// Per try, for actions that say nothing themselves.
+    pub timeout: Option<Duration>,
+    /// Retry, for actions that say nothing themselves.
+    pub retry: Option<RetryPolicy>,
+}
+
+/// Connections by name. The name `""` is plain HTTP without a connection.
+pub type Connections = BTreeMap<String, Arc<OpenConnection>>;
+
+/// Where commits of a run go.
+pub trait Journal: Send + Sync {
+    /// Writes one commit; answers after the sync.
+    fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
+}
+
+/// The journal of real runs.
+pub struct StoreJournal(pub Arc<dyn Store>);
+
+impl Journal for StoreJournal {
+    fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>> {
+        self.0.commit(commit)
+    }
+}
+
+/// What a dry run or a test says an action answers instead of performing it.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mock {
+    /// `succeeded` (default) or `failed`.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// Its outputs.
+    #[serde(default)]
+    pub outputs: Value,
+    /// Its error.
+    #[serde(default)]
+    pub error: Option<MockError>,
+}
+
+/// The error of a [`Mock`].
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MockError {
+    /// A code.
+    pub code: String,
+    /// One line.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// Mocks by action name.
+pub type Mocks = BTreeMap<String, Mock>;
+
+impl Mock {
+    /// What the mocked action ends with.
+    pub fn result(&self) -> Result<Value, Failure> {
+        match (&self.error, self.status.as_deref()) {
+            (Some(error), _) => Err(Failure::terminal(error.code.clone(), error.message.clone())),
+            (None, Some("failed")) => Err(Failure::terminal("mocked", "mocked failure")),
+            _ => Ok(self.outputs.clone()),
+        }
+    }
+}
+
+/// Bounds of the engine, each with its unit.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Effects at once for plain HTTP, per host, and for connections that say nothing.
+    pub workers: usize,
+    /// Runs in memory at once.
+    pub active_runs_max: usize,
+    /// Unfinished runs per flow, then 429.
+    pub waiting_runs_per_flow_max: u64,
+    /// Bytes of one action's outputs as JSON.
+    pub outputs_bytes_max: usize,
+    /// Bounds of one template.
+    pub template: template::Limits,
+    /// Bounds of a request's body.
+    pub body: crate::triggers::request::BodyLimits,
+    /// Age at which an unfinished run ends as `timed_out`.
+    pub run_duration: Duration,
+    /// A run with nothing in flight whose next timer is further away than this leaves memory.
+    pub keep_in_memory: Duration,
+    /// How long a cancelled run waits for effects in flight.
+    pub cancel_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            workers: 64,
+            active_runs_max: 1024,
+            waiting_runs_per_flow_max: 1_000_000,
+            outputs_bytes_max: 1 << 20,
+            template: template::Limits::default(),
+            body: crate::triggers::request::BodyLimits::default(),
+            run_duration: Duration::from_hours(720),
+            keep_in_memory: Duration::from_secs(1),
+            cancel_grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How far a shutdown has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drain {
+    /// Running.
+    No,
+    /// No new effect starts; those in flight may finish.
+    Finish,
+    /// What is still in flight is given up; its outcome is unknown.
+    GiveUp,
+}
+
+/// What a run needs of the world.
+pub struct Ports {
+    /// Who this node is in this life.
+    pub owner: String,
+    /// Where commits go.
+    pub journal: Arc<dyn Journal>,
+    /// What performs effects.
+    pub effects: Arc<dyn Effects>,
+    /// Connections, late-bound by name.
+    pub connections: ArcSwap<Connections>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Slots and backlog of every connection.
+    pub lanes: Arc<Lanes>,
+    /// Requests that wait for `respond`.
+    pub answers: Answers,
+    /// Bounds.
+    pub limits: Limits,
+    /// `environment` in templates.
+    pub environment: Value,
+    /// Randomness for retry waits, in `0.0..1.0`.
+    pub dice: fn() -> f64,
+    /// Mocks; empty for real runs.
+    pub mocks: Mocks,
+    /// How far a shutdown has come.
+    pub drain: watch::Receiver<Drain>,
+}
+
+/// Randomness from the operating system, in `0.0..1.0`; the middle if there is none.
+pub fn system_dice() -> f64 {
+    getrandom::u64().map_or(0.5, |bits| (bits >> 11) as f64 / (1_u64 << 53) as f64)
+}

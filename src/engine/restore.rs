@@ -1,0 +1,62 @@
+//! From stored rows back to the state of a run: what may have been sent is flagged, never guessed.
+
+use crate::clock::Micros;
+use crate::flow::Flow;
+use crate::run::{Identity, RunState, Step, StepKey, StepStatus, Try};
+use crate::store::{RunRow, StepRow, StoredRun};
+
+/// The outcome of a try that nobody saw end.
+const UNKNOWN: &str = "unknown_outcome";
+
+/// The identity of a stored run.
+pub(super) fn identity(run: &RunRow) -> Identity {
+    Identity {
+        run_id: run.run_id,
+        flow: run.flow.clone(),
+        key_run: run.key_run,
+        received_at: run.received_at,
+        is_test: run.is_test,
+    }
+}
+
+/// The state of a stored run. Steps of actions that the pinned text does not have cannot exist and are left out.
+pub(super) fn state(stored: &StoredRun, flow: &Flow, now: Micros) -> RunState {
+    let mut state = RunState::default();
+    for row in &stored.steps {
+        if let Some(node) = flow.plan.find(&row.name) {
+            state.steps.insert(StepKey { node, idx: row.idx.clone() }, step(row, now));
+        }
+    }
+    for flight in &stored.run.inflight {
+        let Some(node) = flow.plan.find(&flight.name) else { continue };
+        let step = state.steps.entry(StepKey { node, idx: flight.idx.clone() }).or_default();
+        if step.status.is_final() {
+            continue;
+        }
+        step.possible_repeat = true;
+        step.tries.push(Try { started_at: now, finished_at: now, outcome: UNKNOWN.to_owned() });
+        if step.status == StepStatus::Waiting {
+            step.due_at = Some(now);
+        }
+    }
+    state
+}
+
+fn step(row: &StepRow, now: Micros) -> Step {
+    // A running row is there only to pin its inputs: its try is named in `inflight`, and the next one is due.
+    let was_running = row.status == StepStatus::Running;
+    Step {
+        status: if was_running { StepStatus::Waiting } else { row.status },
+        attempt: if was_running { row.attempt.saturating_sub(1) } else { row.attempt },
+        due_at: if was_running { Some(now) } else { row.due_at },
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        inputs: row.io.inputs.clone(),
+        outputs: row.io.outputs.clone(),
+        error: row.io.error.clone(),
+        outcome: row.outcome.clone(),
+        possible_repeat: row.possible_repeat,
+        tries: row.io.tries.clone(),
+        try_started_at: None,
+    }
+}

@@ -1,0 +1,180 @@
+//! Resubmits, pure: from a stored run (or a rejected request) to the new run that repeats it, with its lineage.
+//!
+//! From the start: new idempotency keys, everything happens again. From an action: what succeeded is copied and not
+//! repeated, and the origin's keys are kept, because an outcome of the origin may be unknown. Conditions are not asked
+//! again: somebody decided that this lead runs.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Micros;
+use crate::flow::Flow;
+use crate::flow::plan::{NodeId, StepStatus};
+use crate::ids::RunId;
+use crate::run::{RunStatus, TriggerData};
+use crate::store::{NewRun, RejectedRow, RunRow, StepRow, StoredRun, TextId};
+use crate::triggers::request::{self, BodyLimits, Problem};
+
+/// Why a run cannot be resubmitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResubmitError {
+    /// The request does not fit the flow (any more).
+    #[error("the request does not fit the flow: {}", .0.message)]
+    Refused(Problem),
+    /// The run has not ended: it will go on by itself.
+    #[error("the run is {0}; it has not ended, so there is nothing to repeat (cancel it first)")]
+    NotEnded(&'static str),
+    /// No such action.
+    #[error("flow `{flow}` has no action `{action}`; its actions: {known}")]
+    UnknownAction {
+        /// The flow.
+        flow: String,
+        /// The action asked for.
+        action: String,
+        /// Its actions.
+        known: String,
+    },
+    /// The current text cannot take over what succeeded.
+    #[error(
+        "resubmit_shape_changed: action `{0}` succeeded in the origin, but the current text has no such action of that type; use --text original"
+    )]
+    ShapeChanged(String),
+}
+
+/// The text that the new run is pinned to.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a> {
+    /// The flow.
+    pub flow: &'a Flow,
+    /// Its id in the store.
+    pub id: TextId,
+}
+
+/// A new run for the same request, from the start.
+pub fn from_start(origin: &StoredRun, text: Text<'_>, now: Micros) -> Result<NewRun, ResubmitError> {
+    ended(origin)?;
+    let trigger = origin.run.trigger.clone().unwrap_or_else(empty_trigger);
+    let run_id = RunId::new(now);
+    let run = RunRow { origin_run: Some(origin.run.run_id), ..row(run_id, run_id, text, trigger, now)? };
+    Ok(NewRun { run, steps: Vec::new(), records: Vec::new() })
+}
+
+/// A new run that repeats `action`, what depends on it and what did not succeed; the rest is copied. `origin_flow` is
+/// the flow that the origin ran on.
+pub fn from_action(
+    origin: &StoredRun,
+    origin_flow: &Flow,
+    text: Text<'_>,
+    action: &str,
+    now: Micros,
+) -> Result<NewRun, ResubmitError> {
+    ended(origin)?;
+    let Some(from) = text.flow.plan.find(action) else {
+        return Err(ResubmitError::UnknownAction {
+            flow: text.flow.name.clone(),
+            action: action.to_owned(),
+            known: text.flow.plan.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", "),
+        });
+    };
+    let again = depending_on(text.flow, from);
+    let mut steps = Vec::new();
+    for step in origin.steps.iter().filter(|step| is_done(step)) {
+        match text.flow.plan.find(&step.name) {
+            Some(node) if again.contains(&node) => {}
+            Some(node) if kind_of(origin_flow, &step.name) == Some(text.flow.actions[node].kind.as_str()) => {
+                steps.push(step.clone());
+            }
+            _ => return Err(ResubmitError::ShapeChanged(step.name.clone())),
+        }
+    }
+    let trigger = origin.run.trigger.clone().unwrap_or_else(empty_trigger);
+    let row = row(RunId::new(now), origin.run.key_run, text, trigger, now)?;
+    Ok(NewRun { run: RunRow { origin_run: Some(origin.run.run_id), ..row }, steps, records: Vec::new() })
+}
+
+/// A run for a request that was refused before.
+pub fn from_rejected(
+    rejected: &RejectedRow,
+    text: Text<'_>,
+    limits: &BodyLimits,
+    now: Micros,
+) -> Result<NewRun, ResubmitError> {
+    let body = request::decode(&rejected.headers, &rejected.body, limits).map_err(ResubmitError::Refused)?;
+    let path = text.flow.trigger.path.as_ref().and_then(|pattern| {
+        let segments: Vec<String> =
+            rejected.path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        pattern.matches(&segments)
+    });
+    let trigger = TriggerData {
+        method: rejected.method.clone(),
+        path: path.unwrap_or_default(),
+        query: rejected.query.clone(),
+        headers: rejected.headers.clone(),
+        body,
+    };
+    let run_id = RunId::new(now);
+    Ok(NewRun { run: row(run_id, run_id, text, trigger, now)?, steps: Vec::new(), records: Vec::new() })
+}
+
+fn ended(origin: &StoredRun) -> Result<(), ResubmitError> {
+    let status = origin.run.status;
+    if status.is_final() { Ok(()) } else { Err(ResubmitError::NotEnded(status.as_str())) }
+}
+
+fn is_done(step: &StepRow) -> bool {
+    let by_when = step.outcome.as_deref() == Some(crate::run::advance::SKIPPED_BY_WHEN);
+    step.status == StepStatus::Succeeded || (step.status == StepStatus::Skipped && by_when)
+}
+
+fn kind_of<'a>(flow: &'a Flow, name: &str) -> Option<&'a str> {
+    flow.plan.find(name).map(|node| flow.actions[node].kind.as_str())
+}
+
+/// `from` and every node that waits for it, directly or not.
+fn depending_on(flow: &Flow, from: NodeId) -> BTreeSet<NodeId> {
+    let mut found = BTreeSet::from([from]);
+    // Edges point backwards, so one pass forward finds all.
+    for (id, node) in flow.plan.nodes.iter().enumerate() {
+        if node.after.iter().any(|(before, _)| found.contains(before)) {
+            found.insert(id);
+        }
+    }
+    found
+}
+
+fn empty_trigger() -> TriggerData {
+    TriggerData { method: "POST".into(), path: Vec::new(), query: Vec::new(), headers: Vec::new(), body: String::new() }
+}
+
+/// A queued, unowned row: whoever runs `serve` finds it.
+fn row(
+    run_id: RunId,
+    key_run: RunId,
+    text: Text<'_>,
+    trigger: TriggerData,
+    now: Micros,
+) -> Result<RunRow, ResubmitError> {
+    let limits = BodyLimits { body_bytes_max: usize::MAX, unpacked_bytes_max: usize::MAX, ..BodyLimits::default() };
+    let parsed = request::parse(text.flow, &trigger, &limits).map_err(ResubmitError::Refused)?;
+    Ok(RunRow {
+        run_id,
+        flow: text.flow.name.clone(),
+        text_id: text.id,
+        status: RunStatus::Queued,
+        code: None,
+        is_test: parsed.is_test,
+        received_at: now,
+        finished_at: None,
+        lane: String::new(),
+        due_at: now,
+        owner: None,
+        epoch: 0,
+        strikes: 0,
+        inflight: Vec::new(),
+        cancel: false,
+        duplicate_of: None,
+        origin_run: None,
+        key_run,
+        answer: None,
+        trigger: Some(trigger),
+    })
+}

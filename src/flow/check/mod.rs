@@ -1,0 +1,205 @@
+//! The linter and compiler: every finding at once, each with place, code and fix.
+//!
+//! The stages: the YAML into a located tree; each block against its schema (`shape`); names, connections and other
+//! constants; templates and what they name (`texts`, `references`). A fault in one place never hides one in another.
+
+mod actions;
+mod comments;
+mod fixed;
+mod names;
+mod references;
+mod retry;
+pub(super) mod schema_words;
+mod shape;
+#[cfg(test)]
+pub(super) mod test_catalogue;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod trigger;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::format::{FlowFile, TriggerFile};
+use super::{Bundle, Compiled, Environment, Flow, PathPattern, schema};
+use crate::diagnostic::{Diagnostic, has_errors};
+use crate::template::is_template;
+use crate::yaml::{self, Doc, child};
+
+pub(super) fn compile(bundle: Bundle, environment: &Environment<'_>) -> Compiled {
+    let stem = stem(&bundle.file).to_owned();
+    let (doc, findings) = yaml::parse(&bundle.file, &bundle.text);
+    let Some(doc) = doc else {
+        return Compiled { flow: None, name: stem, findings };
+    };
+    let mut linter = Linter { doc: &doc, bundle: &bundle, environment, findings };
+    let (name, draft) = linter.flow(&stem);
+    let findings = in_order(linter.findings);
+    let flow = draft.filter(|_| !has_errors(&findings)).map(|draft| draft.into_flow(&name, bundle));
+    Compiled { flow, name, findings }
+}
+
+/// The file's name without folders and extension.
+fn stem(file: &str) -> &str {
+    let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+    name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).unwrap_or(name)
+}
+
+/// Findings in the order of the file; one that was met twice (through an alias) is told once.
+fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    findings.sort_by(|a, b| (a.place.line, a.place.column, a.code).cmp(&(b.place.line, b.place.column, b.code)));
+    findings.dedup_by(|b, a| a.code == b.code && a.place == b.place && a.message == b.message);
+    findings
+}
+
+/// A flow file on its way.
+struct Linter<'a> {
+    doc: &'a Doc,
+    bundle: &'a Bundle,
+    environment: &'a Environment<'a>,
+    findings: Vec<Diagnostic>,
+}
+
+/// What a flow is made of, but for its name and text.
+struct Draft {
+    file: FlowFile,
+    parameters: Value,
+    trigger: super::Trigger,
+    plan: super::plan::Plan,
+    actions: Vec<super::Action>,
+    responds: bool,
+}
+
+impl Linter<'_> {
+    /// The flow's name as far as it is known, and what it is made of where that much could be read.
+    fn flow(&mut self, stem: &str) -> (String, Option<Draft>) {
+        if !self.doc.value.is_object() {
+            let message = match self.doc.value {
+                Value::Null => "the file is empty".to_owned(),
+                _ => "a flow file is a map with `trigger` and `actions`".to_owned(),
+            };
+            self.report("wrong_type", "", message, Some("see `leadflow explain missing_key` for a small flow".into()));
+            return (stem.to_owned(), None);
+        }
+        self.findings.extend(comments::check(self.doc));
+        let parameters = self.parameters();
+        let keys = schema::of_flow();
+        let checked = shape::check(self.doc, "", "a flow", &keys, &parameters, &mut self.findings);
+        let Some(file) = self.read::<FlowFile>("", &checked.value) else { return (stem.to_owned(), None) };
+        let name = self.flow_name(&file, stem);
+        let trigger_file = file.trigger.as_ref();
+        let trigger = self.trigger(&checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
+        let (actions, plan) = self.actions(&trigger, &parameters);
+        let responds = actions
+            .iter()
+            .any(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds));
+        (name, Some(Draft { file, parameters, trigger, plan, actions, responds }))
+    }
+
+    /// A checked block as its struct. The check drops what does not fit, so this fails only where check and struct
+    /// disagree; then the user is told all the same.
+    fn read<T: serde::de::DeserializeOwned>(&mut self, pointer: &str, value: &Value) -> Option<T> {
+        match serde_path_to_error::deserialize(value) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                let path = error.path().iter().fold(pointer.to_owned(), |at, part| child(&at, &part.to_string()));
+                self.report("wrong_type", &path, error.into_inner().to_string(), None);
+                None
+            }
+        }
+    }
+
+    /// `parameters:` of leadflow.yaml overlaid by the flow's.
+    fn parameters(&mut self) -> Value {
+        let mut parameters = self.bundle.parameters.as_object().cloned().unwrap_or_default();
+        if let Some(Value::Object(own)) = self.doc.value.get("parameters") {
+            for (name, value) in own {
+                self.constant(value, &child("/parameters", name));
+                parameters.insert(name.clone(), value.clone());
+            }
+        }
+        Value::Object(parameters)
+    }
+
+    /// A parameter is a constant: a template in it would be used as the text that it is.
+    fn constant(&mut self, value: &Value, pointer: &str) {
+        match value {
+            Value::String(text) if is_template(text) => {
+                let message = "a parameter is a constant: the template in it is not evaluated".to_owned();
+                let help = "write the template where it is used; `compose` gives a value a name";
+                self.report("not_fixed", pointer, message, Some(help.into()));
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.constant(item, &format!("{pointer}/{index}"));
+                }
+            }
+            Value::Object(entries) => {
+                for (key, value) in entries {
+                    self.constant(value, &child(pointer, key));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn flow_name(&mut self, file: &FlowFile, stem: &str) -> String {
+        const RULE: &str = "lower-case letters, digits and `-`";
+        let name = file.name.as_deref().unwrap_or(stem);
+        if let Err(problem) = names::flow(name) {
+            let problem =
+                if file.name.is_some() { problem } else { format!("the file's name gives no flow name: {problem}") };
+            let help = format!("{RULE}: write  name: {}", names::as_flow_name(name));
+            self.report("bad_name", "/name", problem, Some(help));
+        }
+        let mut seen = vec![name];
+        for (index, alias) in file.aliases.iter().flatten().enumerate() {
+            let pointer = format!("/aliases/{index}");
+            if let Err(problem) = names::flow(alias) {
+                self.report("bad_name", &pointer, problem, Some(RULE.into()));
+            } else if seen.contains(&alias.as_str()) {
+                let message = format!("`{alias}` is this flow's name already");
+                self.report("duplicate_name", &pointer, message, Some("remove it".into()));
+            }
+            seen.push(alias);
+        }
+        name.to_owned()
+    }
+}
+
+impl Draft {
+    fn into_flow(self, name: &str, bundle: Bundle) -> Flow {
+        Flow {
+            name: name.to_owned(),
+            description: self.file.description,
+            enabled: self.file.enabled.unwrap_or(true),
+            aliases: self.file.aliases.unwrap_or_default(),
+            parameters: self.parameters,
+            trigger: self.trigger,
+            plan: self.plan,
+            actions: self.actions,
+            responds: self.responds,
+            digest: digest(&bundle),
+            bundle,
+        }
+    }
+}
+
+/// SHA-256 over the bundle as JSON with sorted keys, in hexadecimal.
+fn digest(bundle: &Bundle) -> String {
+    let json = serde_json::to_value(bundle).map(sorted).unwrap_or_default();
+    hex::encode(Sha256::digest(json.to_string()))
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            let mut entries: Vec<_> = entries.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(entries.into_iter().collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        scalar => scalar,
+    }
+}

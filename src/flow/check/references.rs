@@ -1,0 +1,289 @@
+//! What a template names: roots, actions, parameters, fields of the body. Everything that a lead would only show later.
+
+use serde_json::Value;
+
+use super::fixed::member;
+use crate::diagnostic::{Severity, nearest};
+use crate::flow::catalogue::ActionSpec;
+use crate::schema::{BodySchema, PathAnswer};
+use crate::template::{PathRef, ROOTS};
+
+/// What exists beside each root that has a closed set of members.
+const MEMBERS: &[(&str, &[&str])] = &[
+    ("trigger", &["body", "headers", "query", "path", "method"]),
+    ("run", &["id", "received_at", "is_test"]),
+    ("flow", &["name", "description"]),
+];
+/// What an action has.
+const ACTION_MEMBERS: &[&str] = &["status", "outputs", "error"];
+/// What an action's error has.
+const ERROR_MEMBERS: &[&str] = &["code", "message", "action"];
+
+/// One action of the flow, as other actions see it.
+#[derive(Debug, Clone)]
+pub(super) struct Neighbour<'a> {
+    /// Its name.
+    pub(super) name: String,
+    /// Its type, where it is known.
+    pub(super) spec: Option<&'a ActionSpec>,
+}
+
+/// Everything that a template at one place may name.
+#[derive(Debug, Clone)]
+pub(super) struct Names<'a> {
+    /// The body's schema.
+    pub(super) schema: Option<&'a BodySchema>,
+    /// The flow's constants.
+    pub(super) parameters: &'a Value,
+    /// Parameters of the trigger's path.
+    pub(super) path_parameters: &'a [String],
+    /// All actions, in order.
+    pub(super) actions: &'a [Neighbour<'a>],
+    /// The action that the template stands in; `None`: the trigger.
+    pub(super) own: Option<usize>,
+    /// The actions that it waits for, directly or not.
+    pub(super) awaited: Vec<usize>,
+}
+
+/// What is wrong with a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// A code of the catalogue.
+    pub(super) code: &'static str,
+    /// How bad.
+    pub(super) severity: Severity,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to write instead.
+    pub(super) help: Option<String>,
+}
+
+impl Problem {
+    fn error(code: &'static str, message: String) -> Self {
+        Self { code, severity: Severity::Error, message, help: None }
+    }
+
+    fn warning(code: &'static str, message: String) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+impl Names<'_> {
+    /// What is wrong with `path`, if anything is.
+    pub(super) fn problem(&self, path: &PathRef) -> Option<Problem> {
+        let Some(root) = ROOTS.iter().find(|root| root.eq_ignore_ascii_case(&path.root)) else {
+            return Some(self.unknown_root(path));
+        };
+        let rest: Vec<&str> = path.segments.iter().map(String::as_str).collect();
+        match *root {
+            "actions" => self.action(&rest),
+            "parameters" => self.parameter(rest.first()?),
+            "variables" => {
+                let message = format!("there is no variable `{}`: variables come with a later version", rest.first()?);
+                Some(Problem::error("unknown_variable", message).help("a constant is a parameter: {{parameters.NAME}}"))
+            }
+            "item" | "item_index" | "loops" => {
+                let message = format!("`{root}` exists only inside a loop");
+                Some(Problem::error("unknown_root", message))
+            }
+            "trigger" => self.trigger(&rest, path),
+            root => member_problem(root, rest.first()?),
+        }
+    }
+
+    fn unknown_root(&self, path: &PathRef) -> Problem {
+        let root = &path.root;
+        let whole = std::iter::once(root).chain(&path.segments).cloned().collect::<Vec<_>>();
+        let in_body = self.schema.is_some_and(|schema| schema.path(&whole) == PathAnswer::Known);
+        let whole = whole.join(".");
+        let near = if MEMBERS[0].1.iter().any(|name| name.eq_ignore_ascii_case(root)) || in_body {
+            let body = if in_body { "body." } else { "" };
+            Some(format!("trigger.{body}{whole}"))
+        } else if member(self.parameters, root).is_some() {
+            Some(format!("parameters.{whole}"))
+        } else if self.actions.iter().any(|action| action.name.eq_ignore_ascii_case(root)) {
+            Some(format!("actions.{whole}"))
+        } else {
+            nearest(root, ROOTS.iter().copied()).map(|near| near.to_owned() + &whole[root.len()..])
+        };
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let known = "trigger actions parameters run flow environment";
+        Problem::error("unknown_root", format!("there is nothing called `{root}`{near}"))
+            .help(format!("a template starts at one of: {known}"))
+    }
+
+    fn parameter(&self, name: &str) -> Option<Problem> {
+        if member(self.parameters, name).is_some() {
+            return None;
+        }
+        let names = self.parameters.as_object().into_iter().flat_map(|object| object.keys().map(String::as_str));
+        let near = nearest(name, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let message = format!("there is no parameter `{name}`{near}");
+        Some(
+            Problem::error("unknown_parameter", message)
+                .help(format!("declare it: write  parameters: {{ {name}: … }}")),
+        )
+    }
+
+    fn action(&self, rest: &[&str]) -> Option<Problem> {
+        let name = rest.first()?;
+        let Some(own) = self.own else {
+            let message = "a condition of the trigger is decided before any action runs";
+            return Some(Problem::error("unknown_action", message.into()).help("use `when` of an action"));
+        };
+        let found = self.actions.iter().position(|action| action.name.eq_ignore_ascii_case(name));
+        let Some(found) = found else {
+            let names = self.actions[..own].iter().map(|action| action.name.as_str());
+            let near = nearest(name, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Some(Problem::error("unknown_action", format!("there is no action `{name}`{near}")));
+        };
+        if found == own {
+            return Some(Problem::error("unknown_action", format!("`{name}` cannot use what it gives itself")));
+        }
+        if found > own {
+            let message = format!("`{name}` stands further down and has not run yet");
+            return Some(Problem::error("unknown_action", message).help("move this action behind it"));
+        }
+        if !self.awaited.contains(&found) {
+            let message = format!("`{name}` may still be running: this action does not wait for it");
+            return Some(Problem::error("not_awaited", message).help("remove `run_after: {}`, so that it waits"));
+        }
+        action_member(name, &rest[1..], self.actions[found].spec)
+    }
+
+    fn trigger(&self, rest: &[&str], path: &PathRef) -> Option<Problem> {
+        let first = *rest.first()?;
+        if let Some(problem) = member_problem("trigger", first) {
+            return Some(problem);
+        }
+        if first.eq_ignore_ascii_case("path") {
+            let name = rest.get(1)?;
+            let known = self.path_parameters.iter().any(|known| known.eq_ignore_ascii_case(name));
+            let message = format!("the trigger's `path` has no parameter `{name}`");
+            return (!known).then(|| Problem::error("unknown_path", message));
+        }
+        if !first.eq_ignore_ascii_case("body") || rest.len() < 2 {
+            return None;
+        }
+        let schema = self.schema?;
+        let near = |near: Option<String>| near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let named = format!("trigger.{} is not in {}", path.segments.join("."), schema.name);
+        match schema.path(&path.segments[1..]) {
+            PathAnswer::Known => None,
+            PathAnswer::Unknown(nearby) => Some(Problem::warning("unknown_path", named + &near(nearby))),
+            PathAnswer::Closed(nearby) => {
+                let message = format!("{named}, which refuses other fields{}", near(nearby));
+                Some(Problem::error("unknown_path", message))
+            }
+        }
+    }
+}
+
+/// What is wrong with `root.name` where the root has a closed set of members.
+fn member_problem(root: &str, name: &str) -> Option<Problem> {
+    let members = MEMBERS.iter().find(|(known, _)| *known == root)?.1;
+    if members.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    let near = nearest(name, members.iter().copied()).map(|near| format!("; did you mean `{root}.{near}`?"));
+    let message = format!("`{root}` has no `{name}`{}", near.unwrap_or_default());
+    Some(Problem::error("unknown_path", message).help(format!("`{root}` has: {}", members.join(" "))))
+}
+
+/// What is wrong with `actions.NAME` followed by `rest`.
+fn action_member(name: &str, rest: &[&str], spec: Option<&ActionSpec>) -> Option<Problem> {
+    let first = *rest.first()?;
+    let outputs: Vec<&str> = spec.into_iter().flat_map(|spec| spec.outputs.iter().map(|(name, _)| *name)).collect();
+    let is_output = |name: &str| outputs.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if !ACTION_MEMBERS.iter().any(|known| known.eq_ignore_ascii_case(first)) {
+        let near = if is_output(first) { Some(format!("outputs.{first}")) } else { None };
+        let near = near.or_else(|| nearest(first, ACTION_MEMBERS.iter().copied()).map(str::to_owned));
+        let near = near.map(|near| format!("; did you mean `actions.{name}.{near}`?")).unwrap_or_default();
+        return Some(
+            Problem::error("unknown_path", format!("an action has no `{first}`{near}"))
+                .help("an action has: status outputs error"),
+        );
+    }
+    let second = *rest.get(1)?;
+    let (members, what): (Vec<&str>, String) = if first.eq_ignore_ascii_case("error") {
+        (ERROR_MEMBERS.to_vec(), "an action's error".into())
+    } else if first.eq_ignore_ascii_case("outputs") && !outputs.iter().any(|name| name.starts_with('(')) {
+        let spec = spec?;
+        (outputs.clone(), format!("what `{}` gives", spec.kind))
+    } else {
+        return None;
+    };
+    if members.iter().any(|known| known.eq_ignore_ascii_case(second)) {
+        return None;
+    }
+    let near = nearest(second, members.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+    let message = format!("{what} has no `{second}`{}", near.unwrap_or_default());
+    let known = if members.is_empty() { "it gives nothing".into() } else { format!("known: {}", members.join(" ")) };
+    Some(Problem::warning("unknown_path", message).help(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problem(path: &str, own: Option<usize>, awaited: &[usize]) -> Option<(&'static str, String)> {
+        let actions = ["first", "second", "third"].map(|name| Neighbour { name: name.into(), spec: None });
+        let parameters = json!({"owner": "x"});
+        let names = Names {
+            schema: None,
+            parameters: &parameters,
+            path_parameters: &["id".to_owned()],
+            actions: &actions,
+            own,
+            awaited: awaited.to_vec(),
+        };
+        let mut segments = path.split('.').map(str::to_owned);
+        let root = segments.next().expect("a root");
+        let path = PathRef { root, segments: segments.collect(), range: 0..0 };
+        names.problem(&path).map(|problem| (problem.code, problem.message))
+    }
+
+    #[test]
+    fn what_exists_may_be_named() {
+        for path in [
+            "trigger.body.Any.Thing",
+            "Trigger.Headers.x",
+            "parameters.OWNER",
+            "trigger.path.id",
+            "run.id",
+            "environment",
+            "actions.first.outputs.id",
+            "actions.FIRST.error.code",
+            "trigger",
+            "flow.name",
+        ] {
+            assert_eq!(problem(path, Some(1), &[0]), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_told_with_the_nearest() {
+        let told = |path: &str, want: &str, message: &str| {
+            let (code, said) = problem(path, Some(1), &[]).expect(path);
+            assert_eq!((code, said.as_str()), (want, message));
+        };
+        told("triger.body.x", "unknown_root", "there is nothing called `triger`; did you mean `trigger.body.x`?");
+        told("body.x", "unknown_root", "there is nothing called `body`; did you mean `trigger.body.x`?");
+        told("owner", "unknown_root", "there is nothing called `owner`; did you mean `parameters.owner`?");
+        told("item.x", "unknown_root", "`item` exists only inside a loop");
+        told("parameters.ownr", "unknown_parameter", "there is no parameter `ownr`; did you mean `owner`?");
+        told("trigger.boddy", "unknown_path", "`trigger` has no `boddy`; did you mean `trigger.body`?");
+        told("trigger.path.no", "unknown_path", "the trigger's `path` has no parameter `no`");
+        told("actions.frist", "unknown_action", "there is no action `frist`; did you mean `first`?");
+        told("actions.second.status", "unknown_action", "`second` cannot use what it gives itself");
+        told("actions.third.status", "unknown_action", "`third` stands further down and has not run yet");
+        told("actions.first.status", "not_awaited", "`first` may still be running: this action does not wait for it");
+        told("variables.x", "unknown_variable", "there is no variable `x`: variables come with a later version");
+    }
+}

@@ -1,0 +1,307 @@
+//! The located tree against the schema of one block: every key and type at once, one finding a fault.
+//!
+//! No `oneOf` is tried branch by branch: a block's schema is chosen by its `type` before, and where a value may have
+//! several types the one that it has is the one it is checked against.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::fixed;
+use super::schema_words::{accepts, constant_list, destination, expected_types, range_problem, size_problem};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::template::{Destination, is_template, kind_of};
+use crate::units;
+use crate::yaml::{Doc, child, dotted};
+
+/// Keys whose absence has a code of its own.
+const MISSING_CODES: &[(&str, &str)] = &[("entity", "entity_missing")];
+
+/// The schema of what may be anything.
+static ANYTHING: Value = Value::Bool(true);
+
+/// What a check of a block gave.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// The block without what does not fit, fixed keys put in: it can be read into its struct.
+    pub(super) value: Value,
+    /// Texts that are templates, by JSON pointer in the document.
+    pub(super) templates: BTreeMap<String, Destination>,
+}
+
+/// Checks the block at `pointer`, called `block` in messages, against `schema`.
+pub(super) fn check(
+    doc: &Doc,
+    pointer: &str,
+    block: &str,
+    schema: &Value,
+    parameters: &Value,
+    findings: &mut Vec<Diagnostic>,
+) -> Checked {
+    let mut shape =
+        Shape { doc, root: schema, parameters, block: (pointer, block), templates: BTreeMap::new(), findings };
+    let value = doc.value.pointer(pointer).unwrap_or(&Value::Null);
+    let value = shape.value(value, schema, pointer, None).unwrap_or(Value::Null);
+    Checked { value, templates: shape.templates }
+}
+
+struct Shape<'a> {
+    doc: &'a Doc,
+    /// The schema with its `$defs`.
+    root: &'a Value,
+    /// Constants for fixed keys.
+    parameters: &'a Value,
+    /// The block's pointer and what it is called in messages: `create_record`, `the trigger`.
+    block: (&'a str, &'a str),
+    templates: BTreeMap<String, Destination>,
+    findings: &'a mut Vec<Diagnostic>,
+}
+
+impl<'a> Shape<'a> {
+    /// The value without what does not fit; `None` when nothing of it does.
+    fn value(&mut self, value: &Value, schema: &'a Value, pointer: &str, mark: Option<Destination>) -> Option<Value> {
+        let mark = destination(schema).or(mark);
+        if let (Some(destination), Value::String(text)) = (mark, value)
+            && is_template(text)
+        {
+            self.templates.insert(pointer.to_owned(), destination);
+            return Some(value.clone());
+        }
+        if let Some(later) = schema.get("x-not-yet-map").and_then(Value::as_str)
+            && value.as_object().is_some_and(|map| !map.is_empty())
+        {
+            self.not_yet(pointer, &format!("a map under `{}`", last(pointer)), later);
+            return None;
+        }
+        let resolved = match schema.get("x-fixed") {
+            Some(_) => self.put_in(value, pointer)?,
+            None => value.clone(),
+        };
+        let value = &resolved;
+        if schema.get("x-duration").is_some() && !value.is_null() {
+            return self.duration(value, pointer);
+        }
+        let alternatives = self.alternatives(schema);
+        let constants: Vec<&Value> = alternatives.iter().filter_map(|schema| constant_list(schema)).flatten().collect();
+        if constants.contains(&value) {
+            return Some(value.clone());
+        }
+        match alternatives.iter().find(|schema| constant_list(schema).is_none() && accepts(schema, value)) {
+            Some(fitting) => self.content(value, fitting, pointer, mark),
+            None => self.misfit(value, &alternatives, &constants, pointer),
+        }
+    }
+
+    /// Fixed keys: the value with parameters put in; `None` when it holds anything else.
+    fn put_in(&mut self, value: &Value, pointer: &str) -> Option<Value> {
+        match value {
+            Value::String(text) if is_template(text) => match fixed::resolve(text, self.parameters) {
+                Ok(value) => Some(value),
+                Err(error) => {
+                    let place = self.doc.place_within(pointer, error.range);
+                    let finding = Diagnostic::new(error.code, place, dotted(pointer), error.message);
+                    self.findings.push(Diagnostic { help: error.help, ..finding });
+                    None
+                }
+            },
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                items.map(|(index, item)| self.put_in(item, &format!("{pointer}/{index}"))).collect()
+            }
+            Value::Object(entries) => {
+                let put_in =
+                    |(key, value): (&String, &Value)| Some((key.clone(), self.put_in(value, &child(pointer, key))?));
+                entries.iter().map(put_in).collect::<Option<Map<_, _>>>().map(Value::Object)
+            }
+            other => Some(other.clone()),
+        }
+    }
+
+    fn duration(&mut self, value: &Value, pointer: &str) -> Option<Value> {
+        let problem = match value {
+            Value::String(text) => match units::duration(text) {
+                Ok(_) => return Some(value.clone()),
+                Err(problem) => problem,
+            },
+            other => format!("a duration is a text, this is {}", kind_of(other)),
+        };
+        let help = match value {
+            Value::Number(number) => format!("write the unit: {}: {number}s", last(pointer)),
+            _ => "write a number with its unit, such as 30s, 10m, 2h or 28d, or ISO 8601 such as PT30S".into(),
+        };
+        self.report("bad_duration", pointer, problem, Some(help));
+        None
+    }
+
+    /// The schemas that a value may fit: `$ref`, `anyOf` and `oneOf` taken apart.
+    fn alternatives(&self, schema: &'a Value) -> Vec<&'a Value> {
+        let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
+        if let Some(target) = target.and_then(|target| self.root.pointer(target)) {
+            return self.alternatives(target);
+        }
+        match schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array) {
+            Some(branches) => branches.iter().flat_map(|branch| self.alternatives(branch)).collect(),
+            None => vec![schema],
+        }
+    }
+
+    /// A value of a fitting type: what is inside it.
+    fn content(&mut self, value: &Value, schema: &'a Value, pointer: &str, mark: Option<Destination>) -> Option<Value> {
+        if let Some(problem) = size_problem(schema, value).or_else(|| range_problem(schema, value)) {
+            let message = format!("`{}` {problem}", last(pointer));
+            self.report("invalid_value", pointer, message, None);
+            return None;
+        }
+        match value {
+            Value::Object(entries) => Some(Value::Object(self.entries(entries, schema, pointer, mark))),
+            Value::Array(items) => {
+                let item_schema = schema.get("items").unwrap_or(&ANYTHING);
+                let items: Vec<_> = items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| self.value(item, item_schema, &format!("{pointer}/{index}"), mark))
+                    .collect();
+                items.into_iter().collect::<Option<Vec<_>>>().map(Value::Array)
+            }
+            scalar => Some(scalar.clone()),
+        }
+    }
+
+    fn entries(
+        &mut self,
+        entries: &Map<String, Value>,
+        schema: &'a Value,
+        pointer: &str,
+        mark: Option<Destination>,
+    ) -> Map<String, Value> {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let others = match schema.get("additionalProperties") {
+            Some(Value::Bool(false)) => None,
+            Some(others) => Some(others),
+            None if properties.is_none() => Some(&ANYTHING),
+            None => None,
+        };
+        let mut clean = Map::new();
+        for (key, value) in entries {
+            let at = child(pointer, key);
+            let property = properties.and_then(|properties| properties.get(key)).or(others);
+            let Some(property) = property else {
+                self.unknown_key(pointer, key, properties);
+                continue;
+            };
+            if let Some(later) = property.get("x-not-yet").and_then(Value::as_str) {
+                self.not_yet(&at, &format!("`{key}`"), later);
+                continue;
+            }
+            if mark.is_some() && is_template(key) {
+                let message = "a key is never a template";
+                self.report_key("template_in_key", &at, message.into(), Some("write the key out".into()));
+            }
+            if let Some(value) = self.value(value, property, &at, mark) {
+                clean.insert(key.clone(), value);
+            }
+        }
+        for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            if !entries.contains_key(key) {
+                self.missing(pointer, key);
+            }
+        }
+        clean
+    }
+
+    fn unknown_key(&mut self, pointer: &str, key: &str, properties: Option<&'a Map<String, Value>>) {
+        let known = properties.into_iter().flatten().filter(|(_, schema)| schema.get("x-not-yet").is_none());
+        let known: Vec<&str> = known.map(|(key, _)| key.as_str()).collect();
+        let block = self.block_name(pointer);
+        let message = match nearest(key, known.iter().copied()) {
+            Some(near) => format!("{block} has no key `{key}`; did you mean `{near}`?"),
+            None => format!("{block} has no key `{key}`"),
+        };
+        let help = format!("known keys: {}", known.join(" "));
+        self.report_key("unknown_key", &child(pointer, key), message, Some(help));
+    }
+
+    fn missing(&mut self, pointer: &str, key: &str) {
+        let code = MISSING_CODES.iter().find(|(name, _)| *name == key).map_or("missing_key", |(_, code)| code);
+        let message = format!("{} needs the key `{key}`", self.block_name(pointer));
+        self.report(code, pointer, message, Some(format!("add  {key}: …")));
+    }
+
+    fn not_yet(&mut self, pointer: &str, what: &str, later: &str) {
+        let help = (!later.is_empty()).then(|| later.to_owned());
+        self.report_key("not_yet", pointer, format!("{what} comes with a later version"), help);
+    }
+
+    /// A value that fits none of `alternatives`.
+    fn misfit(
+        &mut self,
+        value: &Value,
+        alternatives: &[&'a Value],
+        constants: &[&'a Value],
+        pointer: &str,
+    ) -> Option<Value> {
+        let key = last(pointer);
+        let expected = expected_types(alternatives);
+        match value {
+            Value::String(text) if !constants.is_empty() => {
+                let words: Vec<&str> = constants.iter().filter_map(|constant| constant.as_str()).collect();
+                let near = nearest(text, words.iter().copied());
+                let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                let message = format!("`{key}` cannot be `{text}`{near}");
+                self.report("invalid_value", pointer, message, Some(format!("one of: {}", words.join(", "))));
+            }
+            Value::Null => {
+                let message = format!("`{key}` has no value; it wants {expected}");
+                self.report("wrong_type", pointer, message, None);
+            }
+            _ => {
+                let message = format!("`{key}` wants {expected}, this is {}", kind_of(value));
+                let help = self.type_help(value, &expected, pointer);
+                self.report("wrong_type", pointer, message, help);
+            }
+        }
+        None
+    }
+
+    fn type_help(&self, value: &Value, expected: &str, pointer: &str) -> Option<String> {
+        let raw = self.doc.nodes.get(pointer).and_then(|located| self.doc.text.get(located.value.clone()));
+        let raw = raw.unwrap_or_default().lines().next().unwrap_or_default().trim();
+        let key = last(pointer);
+        match value {
+            Value::Number(_) | Value::Bool(_) if expected.contains("a text") => {
+                Some(format!("quote it: write  {key}: \"{raw}\""))
+            }
+            Value::Object(_) if expected.contains("a text") && raw.starts_with('{') => {
+                Some("a text that starts with { needs quotes".into())
+            }
+            Value::String(_) if expected.contains("true or false") => {
+                Some("write true or false, without quotes".into())
+            }
+            Value::String(text) if expected.contains("number") && text.parse::<f64>().is_ok() => {
+                Some(format!("write it without quotes: {key}: {text}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the block at `pointer` is called: its `type` for an action, else its key.
+    fn block_name(&self, pointer: &str) -> String {
+        if pointer == self.block.0 { self.block.1.to_owned() } else { format!("`{}`", last(pointer)) }
+    }
+
+    fn report(&mut self, code: &'static str, pointer: &str, message: String, help: Option<String>) {
+        let place = self.doc.value_place(pointer);
+        self.findings.push(Diagnostic { help, ..Diagnostic::new(code, place, dotted(pointer), message) });
+    }
+
+    fn report_key(&mut self, code: &'static str, pointer: &str, message: String, help: Option<String>) {
+        let place = self.doc.key_place(pointer);
+        self.findings.push(Diagnostic { help, ..Diagnostic::new(code, place, dotted(pointer), message) });
+    }
+}
+
+/// The last part of a pointer that has a name: `fields`, `attachments[0]`.
+fn last(pointer: &str) -> String {
+    let dotted = dotted(pointer);
+    dotted.rsplit('.').next().unwrap_or_default().to_owned()
+}

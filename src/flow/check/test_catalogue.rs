@@ -1,0 +1,127 @@
+//! A small catalogue for tests: the layer rule keeps the real one out of `flow`.
+
+use serde_json::{Value, json};
+
+use crate::flow::catalogue::{ActionSpec, Catalogue, ConnectorSpec, OwnFinding, Repeat, Serves};
+
+/// Actions and connectors shaped like the real ones.
+pub(in crate::flow) fn catalogue() -> Catalogue {
+    let records = connector("records", Serves::Records);
+    let outbox = connector("outbox", Serves::Email);
+    Catalogue {
+        actions: vec![create_record(), send_email(), http(), respond(), compose(), delay()],
+        connectors: vec![records, outbox, connector("http", Serves::Http)],
+    }
+}
+
+fn connector(kind: &'static str, serves: Serves) -> ConnectorSpec {
+    ConnectorSpec { kind, summary: "for tests", settings: schemars::Schema::default(), serves, repeat: Repeat::Safe }
+}
+
+fn action(kind: &'static str, example: &'static str, properties: Value, required: Value) -> ActionSpec {
+    let keys = json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+        "$defs": { "OnDuplicate": { "oneOf": [{ "const": "ok" }, { "const": "update" }, { "const": "fail" }] } },
+    });
+    ActionSpec {
+        kind,
+        summary: "for tests",
+        keys: keys.try_into().expect("a schema"),
+        outputs: &[],
+        example,
+        serves: None,
+        connection_required: false,
+        blank_guard: None,
+        leaves_the_machine: false,
+        responds: false,
+        check: None,
+    }
+}
+
+fn create_record() -> ActionSpec {
+    let properties = json!({
+        "connection": { "type": ["string", "null"], "x-fixed": true },
+        "entity": { "type": "string", "minLength": 1, "x-fixed": true },
+        "fields": { "type": "object", "x-template": "plain" },
+        "on_duplicate": { "anyOf": [{ "$ref": "#/$defs/OnDuplicate" }, { "type": "null" }] },
+    });
+    ActionSpec {
+        outputs: &[("id", "the id"), ("url", "where to see it")],
+        serves: Some(Serves::Records),
+        connection_required: true,
+        blank_guard: Some("fields"),
+        leaves_the_machine: true,
+        ..action("create_record", "name: a\ntype: create_record\n", properties, json!(["entity", "fields"]))
+    }
+}
+
+fn send_email() -> ActionSpec {
+    let properties = json!({
+        "connection": { "type": ["string", "null"], "x-fixed": true },
+        "to": { "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }], "x-template": "plain" },
+        "subject": { "type": "string", "x-template": "plain" },
+        "body": { "type": ["string", "null"], "x-template": "plain" },
+        "html": { "type": ["string", "null"], "x-template": "html" },
+        "to_from_lead": { "type": "boolean", "default": false },
+    });
+    fn check(raw: &Value) -> Vec<OwnFinding> {
+        let from_lead = raw["to"].as_str().is_some_and(|to| to.contains("trigger"));
+        let pointer = "/to".to_owned();
+        let message = "the address uses the lead".to_owned();
+        let finding = OwnFinding { pointer, code: "recipient_from_lead", message, help: None };
+        (from_lead && raw["to_from_lead"] != true).then_some(finding).into_iter().collect()
+    }
+    ActionSpec {
+        outputs: &[("message_id", "its id")],
+        serves: Some(Serves::Email),
+        connection_required: true,
+        leaves_the_machine: true,
+        check: Some(check),
+        ..action("send_email", "name: a\ntype: send_email\n", properties, json!(["to", "subject"]))
+    }
+}
+
+fn http() -> ActionSpec {
+    let properties = json!({
+        "connection": { "type": ["string", "null"], "x-fixed": true },
+        "method": { "type": "string", "enum": ["GET", "POST"] },
+        "url": { "type": "string", "x-template": "url" },
+        "headers": { "type": "object", "additionalProperties": { "type": ["string", "number"] }, "x-template": "plain" },
+        "body": { "x-template": "plain" },
+    });
+    ActionSpec {
+        outputs: &[("status_code", "its status"), ("body", "its body")],
+        serves: Some(Serves::Http),
+        leaves_the_machine: true,
+        ..action("http", "name: a\ntype: http\n", properties, json!(["method", "url"]))
+    }
+}
+
+fn respond() -> ActionSpec {
+    let properties = json!({
+        "status": { "type": "integer", "minimum": 200, "maximum": 599, "x-template": "plain" },
+        "body": { "x-template": "plain" },
+        "async": { "x-not-yet": "" },
+    });
+    ActionSpec { responds: true, ..action("respond", "name: a\ntype: respond\n", properties, json!([])) }
+}
+
+fn compose() -> ActionSpec {
+    ActionSpec {
+        outputs: &[("(itself)", "the value")],
+        ..action(
+            "compose",
+            "name: a\ntype: compose\n",
+            json!({ "inputs": { "x-template": "plain" } }),
+            json!(["inputs"]),
+        )
+    }
+}
+
+fn delay() -> ActionSpec {
+    let properties = json!({ "for": { "type": "string", "x-fixed": true, "x-duration": true } });
+    action("delay", "name: a\ntype: delay\n", properties, json!([]))
+}

@@ -1,0 +1,158 @@
+//! Counters of the server and their Prometheus text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::library::FlowSet;
+use crate::run::RunStatus;
+use crate::store::LaneState;
+
+/// Answers are counted by status: 100 to 599.
+const STATUS_MIN: u16 = 100;
+const STATUS_COUNT: usize = 500;
+
+/// What the public listener counts.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    answers: [AtomicU64; STATUS_COUNT],
+    rejected: AtomicU64,
+    aliases: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            answers: [const { AtomicU64::new(0) }; STATUS_COUNT],
+            rejected: AtomicU64::new(0),
+            aliases: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts an answer of the public listener.
+    pub(super) fn answered(&self, status: u16) {
+        if let Some(count) = self.answers.get(usize::from(status.saturating_sub(STATUS_MIN))) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a request that went to the rejected inbox.
+    pub(super) fn kept_rejected(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a hit of an old name; `true` for the first one since the start.
+    pub(super) fn alias_hit(&self, alias: &str) -> bool {
+        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = aliases.get_mut(alias) {
+            *count += 1;
+            return false;
+        }
+        aliases.insert(alias.to_owned(), 1);
+        true
+    }
+
+    /// The text of `/metrics`.
+    pub(super) fn render(&self, set: &FlowSet, runs: &[(RunStatus, u64)], lanes: &[LaneState]) -> String {
+        let mut page = Page::default();
+        page.family("leadflow_build_info", "gauge", "The version that runs.");
+        page.sample("leadflow_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        page.family("leadflow_requests_total", "counter", "Answers of the public listener by HTTP status.");
+        for (at, count) in self.answers.iter().enumerate() {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                page.sample(
+                    "leadflow_requests_total",
+                    &[("answer", &(at + usize::from(STATUS_MIN)).to_string())],
+                    count,
+                );
+            }
+        }
+        page.family("leadflow_rejected_requests_total", "counter", "Requests kept in the rejected inbox.");
+        page.sample("leadflow_rejected_requests_total", &[], self.rejected.load(Ordering::Relaxed));
+        page.family("leadflow_alias_requests_total", "counter", "Requests to a flow's old name.");
+        for (alias, count) in self.aliases.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            page.sample("leadflow_alias_requests_total", &[("alias", alias)], *count);
+        }
+        page.family("leadflow_runs", "gauge", "Runs in the store by status.");
+        for status in RunStatus::ALL {
+            let count = runs.iter().find(|(found, _)| *found == status).map_or(0, |(_, count)| *count);
+            page.sample("leadflow_runs", &[("status", status.as_str())], count);
+        }
+        page.family("leadflow_active_runs", "gauge", "Runs that have not ended.");
+        let active = runs.iter().filter(|(status, _)| !status.is_final()).map(|(_, count)| count).sum();
+        page.sample("leadflow_active_runs", &[], active);
+        page.family("leadflow_due_runs", "gauge", "Runs that could start now and wait for a slot, by connection.");
+        for lane in lanes {
+            page.sample("leadflow_due_runs", &[("connection", &lane.lane)], lane.due);
+        }
+        page.family("leadflow_generation", "gauge", "Counts the swaps of the set of live flows.");
+        page.sample("leadflow_generation", &[], set.generation);
+        page.family("leadflow_flows", "gauge", "Flows by state.");
+        page.sample("leadflow_flows", &[("state", "live")], set.flows.len() as u64);
+        page.sample("leadflow_flows", &[("state", "off")], set.off.len() as u64);
+        page.0
+    }
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.0.push_str(name);
+        if !labels.is_empty() {
+            let labels: Vec<String> = labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
+            let _ = write!(self.0, "{{{}}}", labels.join(","));
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_a_line_for_everything_counted() {
+        let metrics = Metrics::default();
+        metrics.answered(202);
+        metrics.answered(202);
+        metrics.answered(599);
+        metrics.answered(600);
+        metrics.answered(0);
+        assert!(metrics.alias_hit("old"));
+        assert!(!metrics.alias_hit("old"));
+        let lane = LaneState { lane: "c\"rm".into(), due: 3, next_due_at: None };
+        let runs = [(RunStatus::Waiting, 2), (RunStatus::Queued, 1), (RunStatus::Failed, 5)];
+        let page = metrics.render(&FlowSet { generation: 7, ..FlowSet::default() }, &runs, &[lane]);
+        for line in [
+            "leadflow_requests_total{answer=\"202\"} 2",
+            "leadflow_requests_total{answer=\"599\"} 1",
+            "leadflow_alias_requests_total{alias=\"old\"} 2",
+            "leadflow_runs{status=\"failed\"} 5",
+            "leadflow_runs{status=\"held\"} 0",
+            "leadflow_active_runs 3",
+            "leadflow_due_runs{connection=\"c\\\"rm\"} 3",
+            "leadflow_generation 7",
+            "leadflow_flows{state=\"live\"} 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            assert!(line.starts_with("leadflow_") && line.rsplit_once(' ').is_some(), "{line}");
+        }
+    }
+}

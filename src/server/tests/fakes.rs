@@ -1,0 +1,163 @@
+//! A store and an engine in memory: only what the server asks of them.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::clock::{Fut, Micros};
+use crate::engine::{Accept, Accepted};
+use crate::ids::RunId;
+use crate::library::LiveFlow;
+use crate::run::{RunStatus, TriggerData};
+use crate::store::*;
+
+/// Holds the rejected inbox, the key slots and some runs; can be told to fail.
+#[derive(Default)]
+pub(super) struct FakeStore {
+    pub(super) broken: AtomicBool,
+    pub(super) signing_key: Mutex<Option<String>>,
+    pub(super) rejected: Mutex<Vec<RejectedRow>>,
+    pub(super) slots: Mutex<Vec<KeySlot>>,
+    pub(super) touched: Mutex<Vec<(String, String, Micros)>>,
+    pub(super) runs: Mutex<Vec<StoredRun>>,
+}
+
+impl FakeStore {
+    fn answer<T: Send + 'static>(&self, value: impl FnOnce() -> T) -> Fut<'_, StoreResult<T>> {
+        let broken = self.broken.load(Ordering::SeqCst);
+        let answer = if broken { Err(StoreError::Unavailable("told to".into())) } else { Ok(value()) };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+fn unused<'a, T: Send + 'static>() -> Fut<'a, StoreResult<T>> {
+    let error = StoreError::Unusable("the server has no business with this verb".into());
+    Box::pin(std::future::ready(Err(error)))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("no test panics with the lock held")
+}
+
+impl Store for FakeStore {
+    fn reject(&self, row: RejectedRow, _: RejectedCaps) -> Fut<'_, StoreResult<()>> {
+        self.answer(|| lock(&self.rejected).push(row))
+    }
+    fn meta_or_insert(&self, _: &str, fresh: &str) -> Fut<'_, StoreResult<String>> {
+        self.answer(|| lock(&self.signing_key).get_or_insert_with(|| fresh.to_owned()).clone())
+    }
+    fn meta(&self, _: &str) -> Fut<'_, StoreResult<Option<String>>> {
+        self.answer(|| lock(&self.signing_key).clone())
+    }
+    fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>> {
+        self.answer(|| lock(&self.touched).extend(used))
+    }
+    fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>> {
+        self.answer(|| lock(&self.runs).iter().find(|stored| stored.run.run_id == run).cloned())
+    }
+    fn find_runs(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RunId>>> {
+        let ids = lock(&self.runs).iter().map(|stored| stored.run.run_id).collect::<Vec<_>>();
+        let fits = |id: &RunId| id.to_string().starts_with(part) || id.to_string().ends_with(part);
+        let found = ids.into_iter().filter(fits).take(limit).collect();
+        self.answer(|| found)
+    }
+    fn list_runs(&self, filter: RunFilter) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
+        let fits = |stored: &&StoredRun| filter.flow.as_ref().is_none_or(|flow| *flow == stored.run.flow);
+        let found = lock(&self.runs).iter().filter(fits).take(filter.limit).cloned().collect();
+        self.answer(|| found)
+    }
+    fn lanes(&self, _: Micros) -> Fut<'_, StoreResult<Vec<LaneState>>> {
+        self.answer(Vec::new)
+    }
+    fn keys(&self) -> Fut<'_, StoreResult<Vec<KeySlot>>> {
+        self.answer(|| lock(&self.slots).clone())
+    }
+    fn ping(&self) -> Fut<'_, StoreResult<()>> {
+        self.answer(|| ())
+    }
+    fn counts(&self) -> Fut<'_, StoreResult<Vec<(RunStatus, u64)>>> {
+        self.answer(|| vec![(RunStatus::Waiting, 3)])
+    }
+
+    fn accept(&self, _: NewRun) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn commit(&self, _: RunCommit) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn claim(&self, _: &str, _: Vec<LaneWant>, _: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
+        unused()
+    }
+    fn rescue(&self, _: &str, _: Micros) -> Fut<'_, StoreResult<Rescued>> {
+        unused()
+    }
+    fn mark_resubmitted(&self, _: RunId, _: RunId) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn request_cancel(&self, _: RunId, _: Micros) -> Fut<'_, StoreResult<CancelAnswer>> {
+        unused()
+    }
+    fn release_held(&self, _: &str, _: Option<&str>, _: Micros) -> Fut<'_, StoreResult<u64>> {
+        unused()
+    }
+    fn pin_text(&self, _: FlowText, _: Micros) -> Fut<'_, StoreResult<TextId>> {
+        unused()
+    }
+    fn prune(&self, _: PruneBefore) -> Fut<'_, StoreResult<u64>> {
+        unused()
+    }
+    fn rotate_key(&self, _: &str, _: &str, _: Micros) -> Fut<'_, StoreResult<u32>> {
+        unused()
+    }
+    fn cancel_requests(&self, _: &str) -> Fut<'_, StoreResult<Vec<RunId>>> {
+        unused()
+    }
+    fn owned(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RunId>>> {
+        unused()
+    }
+    fn unfinished(&self, _: &str, _: u64) -> Fut<'_, StoreResult<u64>> {
+        unused()
+    }
+    fn text(&self, _: TextId) -> Fut<'_, StoreResult<Option<FlowText>>> {
+        unused()
+    }
+    fn list_rejected(&self, _: Option<&str>, _: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>> {
+        unused()
+    }
+    fn find_rejected(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>> {
+        unused()
+    }
+    fn list_records(&self, _: Option<&str>, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
+        unused()
+    }
+    fn find_records(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
+        unused()
+    }
+    fn changed_elsewhere(&self) -> Fut<'_, StoreResult<bool>> {
+        unused()
+    }
+}
+
+/// Answers what it was told, else accepts; remembers what came.
+#[derive(Default)]
+pub(super) struct FakeEngine {
+    pub(super) planned: Mutex<VecDeque<Accepted>>,
+    pub(super) came: Mutex<Vec<(String, TriggerData)>>,
+    /// Accepts that have begun; each waits for a permit of `gate` when there is one.
+    pub(super) begun: AtomicUsize,
+    pub(super) gate: Option<tokio::sync::Semaphore>,
+}
+
+impl Accept for FakeEngine {
+    fn accept(&self, flow: std::sync::Arc<LiveFlow>, trigger: TriggerData) -> Fut<'_, Accepted> {
+        Box::pin(async move {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            if let Some(gate) = &self.gate {
+                gate.acquire().await.expect("open").forget();
+            }
+            lock(&self.came).push((flow.flow.name.clone(), trigger));
+            let planned = lock(&self.planned).pop_front();
+            planned.unwrap_or_else(|| Accepted::Run { run_id: RunId::new(1_700_000_000_000_000), answer: None })
+        })
+    }
+}

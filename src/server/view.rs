@@ -1,0 +1,285 @@
+//! The JSON shapes of runs and flows: one for the command line's `--json` and the admin listener. Stable.
+
+use serde_json::{Map, Value, json};
+
+use crate::clock::{Micros, rfc3339};
+use crate::flow::{Authentication, Flow};
+use crate::library::{FlowSet, Off};
+use crate::run::{StepStatus, TriggerData};
+use crate::store::{RunRow, StepIo, StepRow, StoredRun};
+
+/// The name and type of each action of a flow, in the order of the file: what a stored run does not hold itself.
+pub type Kinds = [(String, String)];
+
+/// `runs list --json`: [`run_summary`] of each, in the order given (the store's: newest first).
+pub fn run_list_json(runs: &[StoredRun]) -> Value {
+    runs.iter().map(run_summary).collect()
+}
+
+/// [`run_detail`] of a run whose flow text is not at hand: actions in the order in which they started, types null.
+pub fn run_json(stored: &StoredRun) -> Value {
+    run_detail(stored, &[])
+}
+
+/// One item of `runs list --json`: `{run_id, flow, status, is_test, received_at, finished_at, duplicate_of,
+/// actions:{NAME: STATUS}}`.
+pub fn run_summary(stored: &StoredRun) -> Value {
+    let mut item = summary(&stored.run);
+    // Iterations of loops share a name: the list shows what stands outside them.
+    let top = stored.steps.iter().filter(|step| step.idx.is_empty());
+    let actions: Map<String, Value> = top.map(|step| (step.name.clone(), json!(step.status.as_str()))).collect();
+    item.insert("actions".into(), Value::Object(actions));
+    Value::Object(item)
+}
+
+/// `runs show ID --json`: the list's item with `trigger`, and with `actions` as a list of `{name, type, status, inputs,
+/// outputs, attempts, error, …}` in the order of `kinds`. Actions that have not started are `pending`. An action that
+/// `kinds` does not name has no type and stands at the end.
+pub fn run_detail(stored: &StoredRun, kinds: &Kinds) -> Value {
+    let run = &stored.run;
+    let mut shown = summary(run);
+    shown.insert("code".into(), json!(run.code));
+    shown.insert("origin_run".into(), json!(run.origin_run));
+    shown.insert("answer".into(), json!(run.answer));
+    shown.insert("trigger".into(), run.trigger.as_ref().map_or(Value::Null, trigger_json));
+    let known = kinds.iter().flat_map(|(name, kind)| {
+        let rows: Vec<&StepRow> = stored.steps.iter().filter(|step| step.name == *name).collect();
+        match rows.as_slice() {
+            [] => vec![pending_json(name, kind)],
+            rows => rows.iter().map(|step| step_json(step, Some(kind))).collect(),
+        }
+    });
+    let is_strange = |step: &&StepRow| kinds.iter().all(|(name, _)| *name != step.name);
+    let mut strange: Vec<&StepRow> = stored.steps.iter().filter(is_strange).collect();
+    strange.sort_by_key(|step| step.started_at.or(step.finished_at));
+    let actions: Value = known.chain(strange.into_iter().map(|step| step_json(step, None))).collect();
+    shown.insert("actions".into(), actions);
+    Value::Object(shown)
+}
+
+fn summary(run: &RunRow) -> Map<String, Value> {
+    let mut summary = Map::new();
+    summary.insert("run_id".into(), json!(run.run_id));
+    summary.insert("flow".into(), json!(run.flow));
+    summary.insert("status".into(), json!(run.status.as_str()));
+    summary.insert("is_test".into(), json!(run.is_test));
+    summary.insert("received_at".into(), json!(rfc3339(run.received_at)));
+    summary.insert("finished_at".into(), time(run.finished_at));
+    summary.insert("duplicate_of".into(), json!(run.duplicate_of));
+    summary
+}
+
+/// The request as it came: the body as JSON where it is JSON, else as text.
+fn trigger_json(trigger: &TriggerData) -> Value {
+    let text = trigger.body.strip_prefix('\u{feff}').unwrap_or(&trigger.body);
+    let body = match serde_json::from_str(text) {
+        Ok(body) => body,
+        Err(_) if text.is_empty() => Value::Null,
+        Err(_) => Value::String(text.to_owned()),
+    };
+    json!({
+        "method": trigger.method,
+        "path": pairs(&trigger.path),
+        "query": pairs(&trigger.query),
+        "headers": pairs(&trigger.headers),
+        "body": body,
+    })
+}
+
+/// An object of `pairs`; a repeated name is a list.
+fn pairs(pairs: &[(String, String)]) -> Value {
+    let mut object = Map::new();
+    for (name, value) in pairs {
+        match object.get_mut(name) {
+            Some(Value::Array(list)) => list.push(json!(value)),
+            Some(one) => *one = json!([one.take(), value]),
+            None => {
+                object.insert(name.clone(), json!(value));
+            }
+        }
+    }
+    Value::Object(object)
+}
+
+/// An action that has not started, with the keys that every action has.
+fn pending_json(name: &str, kind: &str) -> Value {
+    let row = StepRow {
+        idx: String::new(),
+        name: name.to_owned(),
+        status: StepStatus::Pending,
+        attempt: 0,
+        due_at: None,
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        possible_repeat: false,
+        io: StepIo::default(),
+    };
+    step_json(&row, Some(kind))
+}
+
+fn step_json(step: &StepRow, kind: Option<&str>) -> Value {
+    let error = step.io.error.as_ref().map(|error| json!({"code": error.code, "message": error.message}));
+    let tries = step.io.tries.iter().map(|one| {
+        json!({
+            "started_at": rfc3339(one.started_at), "finished_at": rfc3339(one.finished_at), "outcome": one.outcome
+        })
+    });
+    let mut shown = json!({
+        "name": step.name,
+        "type": kind,
+        "status": step.status.as_str(),
+        "outcome": step.outcome,
+        "attempts": step.attempt,
+        "possible_repeat": step.possible_repeat,
+        "started_at": time(step.started_at),
+        "finished_at": time(step.finished_at),
+        "due_at": time(step.due_at),
+        "inputs": step.io.inputs,
+        "outputs": step.io.outputs,
+        "error": error,
+        "tries": tries.collect::<Value>(),
+    });
+    if !step.idx.is_empty() {
+        let index: Vec<u64> = step.idx.split('.').filter_map(|number| number.parse().ok()).collect();
+        shown["index"] = json!(index);
+    }
+    shown
+}
+
+fn time(at: Option<Micros>) -> Value {
+    at.map_or(Value::Null, |at| json!(rfc3339(at)))
+}
+
+/// The live set: `{generation, loaded_at, flows: […]}`, live flows first. Without URLs: a URL is a credential.
+pub fn flows_json(set: &FlowSet) -> Value {
+    let live = set.flows.values().map(|live| flow_json(&live.flow));
+    let flows: Value = live.chain(set.off.iter().map(off_json)).collect();
+    json!({"generation": set.generation, "loaded_at": rfc3339(set.loaded_at), "flows": flows})
+}
+
+fn flow_json(flow: &Flow) -> Value {
+    let authentication = match flow.trigger.authentication {
+        Authentication::SignedUrl => "signed_url",
+        Authentication::None => "none",
+    };
+    let action = |action: &crate::flow::Action| json!({"name": action.name, "type": action.kind, "connection": action.connection});
+    json!({
+        "name": flow.name,
+        "state": "live",
+        "file": flow.bundle.file,
+        "description": flow.description,
+        "aliases": flow.aliases,
+        "digest": flow.digest,
+        "methods": flow.trigger.methods,
+        "path": flow.trigger.path.as_ref().map(|path| &path.source),
+        "authentication": authentication,
+        "responds": flow.responds,
+        "actions": flow.actions.iter().map(action).collect::<Value>(),
+    })
+}
+
+/// A flow that is off: why, with the place of its first error.
+pub(super) fn off_json(off: &Off) -> Value {
+    let finding = off.finding.as_ref().map(|finding| {
+        json!({
+            "code": finding.code, "severity": finding.severity, "file": finding.place.file, "line": finding.place.line,
+            "column": finding.place.column, "path": finding.path, "message": finding.message, "help": finding.help,
+        })
+    });
+    let reason = if finding.is_some() { "error" } else { "disabled" };
+    json!({"name": off.name, "state": "off", "file": off.file, "reason": reason, "finding": finding})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RunId;
+    use crate::run::{Failure, RunStatus, Try};
+
+    fn step(name: &str, idx: &str, started_at: Micros) -> StepRow {
+        StepRow {
+            idx: idx.into(),
+            name: name.into(),
+            status: StepStatus::Failed,
+            attempt: 2,
+            due_at: None,
+            started_at: Some(started_at),
+            finished_at: Some(started_at + 1),
+            outcome: None,
+            possible_repeat: true,
+            io: StepIo {
+                inputs: Some(json!({"to": "x"})),
+                outputs: None,
+                error: Some(Failure::terminal("bad_address", "no")),
+                tries: vec![Try { started_at, finished_at: started_at, outcome: "http_503".into() }],
+            },
+        }
+    }
+
+    fn run(steps: Vec<StepRow>) -> StoredRun {
+        let run_id = RunId::new(1_700_000_000_000_000);
+        let run = RunRow {
+            run_id,
+            flow: "a".into(),
+            text_id: 1,
+            status: RunStatus::Failed,
+            code: None,
+            is_test: true,
+            received_at: 1_700_000_000_000_000,
+            finished_at: None,
+            lane: String::new(),
+            due_at: 0,
+            owner: None,
+            epoch: 1,
+            strikes: 0,
+            inflight: Vec::new(),
+            cancel: false,
+            duplicate_of: None,
+            origin_run: None,
+            key_run: run_id,
+            answer: None,
+            trigger: Some(TriggerData {
+                method: "POST".into(),
+                path: vec![],
+                query: vec![("a".into(), "1".into()), ("a".into(), "2".into()), ("a".into(), "3".into())],
+                headers: vec![],
+                body: "\u{feff}{\"b\": 1}".into(),
+            }),
+        };
+        StoredRun { run, steps }
+    }
+
+    #[test]
+    fn the_list_has_the_documented_keys() {
+        let listed = run_summary(&run(vec![step("a", "", 5), step("b", "00000001", 6)]));
+        let keys: Vec<&str> = listed.as_object().expect("object").keys().map(String::as_str).collect();
+        let wanted = ["run_id", "flow", "status", "is_test", "received_at", "finished_at", "duplicate_of", "actions"];
+        assert_eq!(keys, wanted);
+        assert_eq!(listed["actions"], json!({"a": "failed"}));
+        assert_eq!(listed["received_at"], "2023-11-14T22:13:20.000Z");
+        assert_eq!(listed["finished_at"], Value::Null);
+    }
+
+    #[test]
+    fn a_shown_run_has_its_trigger_and_its_actions_in_the_order_of_the_file() {
+        let kinds = [("mail", "send_email"), ("each", "http"), ("last", "compose")]
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+        let stored = run(vec![step("each", "00000000.00000002", 5), step("gone", "", 6), step("mail", "", 9)]);
+        let shown = run_detail(&stored, &kinds);
+        assert_eq!(shown["trigger"]["body"], json!({"b": 1}));
+        assert_eq!(shown["trigger"]["query"], json!({"a": ["1", "2", "3"]}));
+        let names: Vec<&str> =
+            shown["actions"].as_array().expect("list").iter().filter_map(|one| one["name"].as_str()).collect();
+        assert_eq!(names, ["mail", "each", "last", "gone"]);
+        let mail = &shown["actions"][0];
+        assert_eq!((mail["type"].as_str(), mail["attempts"].as_u64()), (Some("send_email"), Some(2)));
+        assert_eq!(mail["error"], json!({"code": "bad_address", "message": "no"}));
+        assert_eq!(mail["inputs"], json!({"to": "x"}));
+        assert_eq!(mail["tries"][0]["outcome"], "http_503");
+        assert!(mail.get("index").is_none());
+        assert_eq!(shown["actions"][1]["index"], json!([0, 2]));
+        assert_eq!(shown["actions"][2]["status"], "pending");
+        assert_eq!(shown["actions"][3]["type"], Value::Null);
+    }
+}

@@ -1,0 +1,503 @@
+//! The linter of `leadflow.yaml`: the merged document against the declarations, every finding at once.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::format;
+use super::layers::Layers;
+use super::references::References;
+use crate::connectors;
+use crate::diagnostic::{Diagnostic, Severity, nearest};
+use crate::flow::catalogue::ConnectorSpec;
+use crate::units;
+use crate::yaml::{child, dotted};
+
+/// Connector types that later versions bring.
+const CONNECTORS_NOT_YET: &[&str] =
+    &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "postgres", "sqlite", "odoo"];
+
+/// Kinds of `auth` that later versions bring.
+const AUTH_NOT_YET: &[&str] =
+    &["oauth2_client_credentials", "oauth2_refresh_token", "jwt_bearer", "shared_key", "sas", "xoauth2"];
+
+/// What the linter learnt of values on its way: for printing them.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// Values (JSON pointers) that their declaration calls secret.
+    pub secrets: BTreeSet<String>,
+    /// Values under keys of the user's own: parameters, headers.
+    pub free: BTreeSet<String>,
+}
+
+/// Checks `value` and turns texts that came from references into the numbers and booleans that are wanted.
+pub(super) fn check(value: &mut Value, layers: &Layers, references: &References) -> (Vec<Diagnostic>, Marks) {
+    let mut linter = Linter { layers, references, findings: Vec::new(), marks: Marks::default(), root: Value::Null };
+    let mut schema = format::schema_of::<format::File>();
+    // The defaults fill in whatever the user does not say; connections are checked by their type below.
+    schema.as_object_mut().and_then(|schema| schema.remove("required"));
+    let connections = value.get_mut("connections").map(Value::take);
+    linter.node("", value, &schema);
+    if let Some(mut connections) = connections {
+        linter.connections(&mut connections);
+        if let Some(slot) = value.get_mut("connections") {
+            *slot = connections;
+        }
+    }
+    linter.admin_token(value);
+    (linter.findings, linter.marks)
+}
+
+struct Linter<'a> {
+    layers: &'a Layers,
+    references: &'a References,
+    findings: Vec<Diagnostic>,
+    marks: Marks,
+    /// The schema whose `$defs` references point into.
+    root: Value,
+}
+
+impl Linter<'_> {
+    fn node(&mut self, pointer: &str, value: &mut Value, schema: &Value) {
+        let schema = &resolve(schema, &self.root).into_owned();
+        if value.is_null() {
+            return;
+        }
+        if let Some(what) = schema.get("x-not-yet").and_then(Value::as_str) {
+            return self.not_yet(pointer, what);
+        }
+        if is_secret(schema) {
+            self.marks.secrets.insert(pointer.to_owned());
+            self.literal_secret(pointer, value);
+        }
+        if self.references.unresolved.contains(pointer) {
+            return;
+        }
+        if let Some(variants) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {
+            let variants: Vec<Value> =
+                variants.iter().map(|variant| resolve(variant, &self.root).into_owned()).collect();
+            self.variants(pointer, value, &variants);
+            if schema.get("properties").is_none() {
+                return;
+            }
+        }
+        self.coerce(pointer, value, schema);
+        if !self.kind_fits(pointer, value, schema) {
+            return;
+        }
+        self.choice(pointer, value, schema);
+        self.unit(pointer, value, schema);
+        self.range(pointer, value, schema);
+        match value {
+            Value::Object(entries) => self.object(pointer, entries, schema),
+            Value::Array(items) => {
+                if let Some(schema) = schema.get("items") {
+                    for (index, item) in items.iter_mut().enumerate() {
+                        self.node(&child(pointer, &index.to_string()), item, schema);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn object(&mut self, pointer: &str, entries: &mut Map<String, Value>, schema: &Value) {
+        let none = Map::new();
+        let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        for (key, value) in entries.iter_mut() {
+            let at = child(pointer, key);
+            match (properties.get(key), schema.get("additionalProperties")) {
+                (Some(schema), _) => self.node(&at, value, schema),
+                (None, Some(Value::Bool(false))) => {
+                    let block =
+                        if pointer.is_empty() { "leadflow.yaml".to_owned() } else { format!("`{}`", dotted(pointer)) };
+                    self.unknown_key(&at, key, &block, properties.keys().map(String::as_str));
+                }
+                (None, schema) => {
+                    self.marks.free.insert(at.clone());
+                    self.node(&at, value, schema.unwrap_or(&Value::Null));
+                }
+            }
+        }
+        for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            if entries.get(key).is_none_or(Value::is_null) {
+                self.missing_key(pointer, key);
+            }
+        }
+    }
+
+    /// Picks the variant by its tag first, so that one slip gives one finding.
+    fn variants(&mut self, pointer: &str, value: &mut Value, variants: &[Value]) {
+        let variants: Vec<&Value> = variants.iter().filter(|variant| !accepts_only_null(variant)).collect();
+        if let [only] = variants[..] {
+            return self.node(pointer, value, only);
+        }
+        let constants: Vec<&Value> = variants.iter().filter_map(|variant| variant.get("const")).collect();
+        if constants.len() == variants.len() {
+            let choice = serde_json::json!({ "enum": constants });
+            return self.node(pointer, value, &choice);
+        }
+        if let Some(entries) = value.as_object() {
+            let tags: Vec<(Vec<&str>, &Value)> =
+                variants.iter().filter_map(|variant| Some((tag_of(variant)?, *variant))).collect();
+            if !tags.is_empty() {
+                return match entries.get("type").and_then(Value::as_str).map(str::to_owned) {
+                    None => self.missing_key(pointer, "type"),
+                    Some(tag) => match tags.iter().find(|(names, _)| names.contains(&tag.as_str())) {
+                        Some((_, variant)) => self.node(pointer, value, variant),
+                        None => self.unknown_tag(
+                            &child(pointer, "type"),
+                            &tag,
+                            tags.iter().flat_map(|(names, _)| names.iter().copied()),
+                        ),
+                    },
+                };
+            }
+        }
+        if let Some(variant) = variants.iter().find(|variant| has_kind(value, variant)) {
+            return self.node(pointer, value, variant);
+        }
+        let kinds: Vec<&str> = variants.iter().flat_map(|variant| kinds_of(variant)).collect();
+        self.wrong_type(pointer, value, &kinds);
+    }
+
+    fn unknown_tag<'t>(&mut self, pointer: &str, tag: &str, known: impl Iterator<Item = &'t str>) {
+        if AUTH_NOT_YET.contains(&tag) {
+            return self.not_yet_value(pointer, tag);
+        }
+        let known: Vec<&str> = known.collect();
+        self.wrong_value(pointer, tag, &known);
+    }
+
+    /// A text that came from a reference stands for the number or boolean that is wanted there.
+    fn coerce(&mut self, pointer: &str, value: &mut Value, schema: &Value) {
+        if !self.references.used.contains(pointer) {
+            return;
+        }
+        let kinds = kinds_of(schema);
+        let Value::String(text) = &*value else { return };
+        if kinds.is_empty() || kinds.contains(&"string") {
+            return;
+        }
+        if let Ok(parsed @ (Value::Number(_) | Value::Bool(_))) = serde_json::from_str(text.trim()) {
+            *value = parsed;
+        }
+    }
+
+    fn kind_fits(&mut self, pointer: &str, value: &Value, schema: &Value) -> bool {
+        let fits = has_kind(value, schema);
+        if !fits {
+            self.wrong_type(pointer, value, &kinds_of(schema));
+        }
+        fits
+    }
+
+    fn choice(&mut self, pointer: &str, value: &Value, schema: &Value) {
+        let Some(choices) = schema.get("enum").and_then(Value::as_array) else {
+            if let Some(constant) = schema.get("const").filter(|constant| *constant != value) {
+                self.wrong_value(pointer, &show(value), &[&show(constant)]);
+            }
+            return;
+        };
+        let later = schema.get("x-not-yet-values").and_then(Value::as_array);
+        if later.is_some_and(|later| later.contains(value)) {
+            return self.not_yet_value(pointer, &show(value));
+        }
+        if !choices.contains(value) {
+            let choices: Vec<String> = choices.iter().filter(|choice| !choice.is_null()).map(show).collect();
+            let choices: Vec<&str> = choices.iter().map(String::as_str).collect();
+            self.wrong_value(pointer, &show(value), &choices);
+        }
+    }
+
+    fn unit(&mut self, pointer: &str, value: &Value, schema: &Value) {
+        let Some(unit) = schema.get("x-unit").and_then(Value::as_str) else { return };
+        let text = show(value);
+        let (code, fault, help) = match unit {
+            "duration" => ("bad_duration", units::duration(&text).err(), "write it as 30s, 10m, 28d or PT30S"),
+            "size" => ("invalid_value", units::size(&text).err(), "write it as 64KiB, 1MiB or a number of bytes"),
+            "rate" => ("invalid_value", units::rate(&text).err(), "write it as 20/s or 500/m"),
+            "address" => ("invalid_value", bad_address(&text), "write an IP address and a port: 127.0.0.1:8080"),
+            "network" => ("invalid_value", bad_network(&text), "write an address or a network: 10.0.0.0/8"),
+            "url" => ("invalid_value", bad_url(&text), "write what the outside sees: https://leads.contoso.com"),
+            _ => return,
+        };
+        if let Some(fault) = fault {
+            self.add(code, pointer, fault, Some(help.into()));
+        }
+    }
+
+    fn range(&mut self, pointer: &str, value: &Value, schema: &Value) {
+        let Some(number) = value.as_f64() else { return };
+        let bound = |key: &str| schema.get(key).and_then(Value::as_f64);
+        let message = match (bound("minimum"), bound("maximum")) {
+            (Some(min), _) if number < min => format!("{number} is too small: at least {min}"),
+            (_, Some(max)) if number > max => format!("{number} is too large: at most {max}"),
+            _ => return,
+        };
+        self.add("invalid_value", pointer, message, None);
+    }
+
+    fn connections(&mut self, value: &mut Value) {
+        let Some(connections) = value.as_object_mut() else {
+            if !value.is_null() {
+                self.wrong_type("/connections", value, &["object"]);
+            }
+            return;
+        };
+        for (name, value) in connections {
+            self.connection(&child("/connections", name), value);
+        }
+    }
+
+    fn connection(&mut self, pointer: &str, value: &mut Value) {
+        let Some(entries) = value.as_object_mut() else {
+            return self.wrong_type(pointer, value, &["object"]);
+        };
+        let kind = match entries.get("type") {
+            None | Some(Value::Null) => return self.missing_key(pointer, "type"),
+            Some(Value::String(kind)) => kind.clone(),
+            Some(other) => return self.wrong_type(&child(pointer, "type"), other, &["string"]),
+        };
+        if self.references.unresolved.contains(&child(pointer, "type")) {
+            return;
+        }
+        let Some(spec) = connectors::find(&kind).map(connectors::Connector::spec) else {
+            return self.unknown_connector(&child(pointer, "type"), &kind);
+        };
+        let (mut common, mut own) = split(entries, &spec);
+        let common_schema = format::schema_of::<format::Common>();
+        let own_schema = spec.settings.clone().to_value();
+        let keys = || keys_of(&common_schema).into_iter().chain(keys_of(&own_schema));
+        own.retain(|key, _| {
+            let known = keys().any(|known| known == *key);
+            if !known {
+                let block = format!("a connection of type {kind}");
+                let all: Vec<String> = keys().collect();
+                self.unknown_key(&child(pointer, key), key, &block, all.iter().map(String::as_str));
+            }
+            known
+        });
+        self.node(pointer, &mut common, &common_schema);
+        let mut own = Value::Object(own);
+        self.root.clone_from(&own_schema);
+        self.node(pointer, &mut own, &own_schema);
+        self.root = Value::Null;
+        for (key, value) in common.as_object().into_iter().chain(own.as_object()).flatten() {
+            entries.insert(key.clone(), value.clone());
+        }
+    }
+
+    fn unknown_connector(&mut self, pointer: &str, kind: &str) {
+        if CONNECTORS_NOT_YET.contains(&kind) {
+            return self.not_yet_value(pointer, kind);
+        }
+        let known: Vec<&str> = connectors::ALL.iter().map(|connector| connector.spec().kind).collect();
+        let hint =
+            nearest(kind, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let message = format!("there is no connector `{kind}`{hint}");
+        self.add("unknown_connector", pointer, message, Some(format!("connectors: {}", known.join(", "))));
+    }
+
+    fn admin_token(&mut self, value: &Value) {
+        let Some(admin) = value.get("admin") else { return };
+        let listen =
+            admin.get("listen").and_then(Value::as_str).and_then(|text| text.parse::<std::net::SocketAddr>().ok());
+        let blank = match admin.get("token") {
+            None | Some(Value::Null) => true,
+            Some(token) => token.as_str().is_some_and(|text| text.trim().is_empty()),
+        };
+        if blank && listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+            let message = "the admin listener is not on loopback and has no token".to_owned();
+            let help = "set `admin.token: ${env:LEADFLOW_ADMIN_TOKEN}`, or listen on 127.0.0.1".to_owned();
+            self.add("admin_token_required", "/admin/listen", message, Some(help));
+        }
+    }
+
+    fn literal_secret(&mut self, pointer: &str, value: &Value) {
+        let written = match value {
+            Value::String(text) => !text.is_empty(),
+            _ => true,
+        };
+        if written && !self.references.used.contains(pointer) {
+            let place = self.layers.value_place(pointer);
+            let message = format!("`{}` is a secret written out", dotted(pointer));
+            let finding = Diagnostic::new("literal_secret", place, dotted(pointer), message)
+                .severity(Severity::Warning)
+                .help("keep it outside this file: ${env:NAME} or ${file:PATH}");
+            self.findings.push(finding);
+        }
+    }
+
+    fn unknown_key<'k>(&mut self, pointer: &str, key: &str, block: &str, known: impl Iterator<Item = &'k str>) {
+        let known: Vec<&str> = known.collect();
+        let mut message = format!("{block} has no key `{key}`");
+        if let Some(near) = nearest(key, known.iter().copied()) {
+            let _ = write!(message, "; did you mean `{near}`?");
+        }
+        let help =
+            if known.is_empty() { "it has no keys of its own".into() } else { format!("keys: {}", known.join(", ")) };
+        let finding =
+            Diagnostic::new("unknown_key", self.layers.key_place(pointer), dotted(pointer), message).help(help);
+        self.findings.push(finding);
+    }
+
+    fn missing_key(&mut self, pointer: &str, key: &str) {
+        let message = format!("`{}` needs the key `{key}`", dotted(pointer));
+        let finding = Diagnostic::new("missing_key", self.layers.key_place(pointer), dotted(pointer), message);
+        self.findings.push(finding);
+    }
+
+    fn wrong_type(&mut self, pointer: &str, value: &Value, wanted: &[&str]) {
+        let words: Vec<&str> = wanted.iter().filter(|kind| **kind != "null").map(|kind| kind_word(kind)).collect();
+        let message = format!(
+            "`{}` must be {}, this is {}",
+            dotted(pointer),
+            words.join(" or "),
+            crate::template::kind_of(value)
+        );
+        let help = (wanted.contains(&"string") && !value.is_object() && !value.is_array())
+            .then(|| "put it in quotes".to_owned());
+        self.add("wrong_type", pointer, message, help);
+    }
+
+    fn wrong_value(&mut self, pointer: &str, value: &str, choices: &[&str]) {
+        let hint =
+            nearest(value, choices.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let message = format!("`{}` cannot be `{value}`{hint}", dotted(pointer));
+        self.add("invalid_value", pointer, message, Some(format!("one of: {}", choices.join(", "))));
+    }
+
+    fn not_yet(&mut self, pointer: &str, what: &str) {
+        let message = format!("`{}` comes with a later version ({what})", dotted(pointer));
+        let finding = Diagnostic::new("not_yet", self.layers.key_place(pointer), dotted(pointer), message)
+            .help("take it out for now");
+        self.findings.push(finding);
+    }
+
+    fn not_yet_value(&mut self, pointer: &str, value: &str) {
+        let message = format!("`{}: {value}` comes with a later version", dotted(pointer));
+        self.add("not_yet", pointer, message, None);
+    }
+
+    fn add(&mut self, code: &'static str, pointer: &str, message: String, help: Option<String>) {
+        let mut finding = Diagnostic::new(code, self.layers.value_place(pointer), dotted(pointer), message);
+        finding.help = help;
+        self.findings.push(finding);
+    }
+}
+
+/// A connection's common keys and its own.
+fn split(entries: &Map<String, Value>, spec: &ConnectorSpec) -> (Value, Map<String, Value>) {
+    let common = keys_of(&format::schema_of::<format::Common>());
+    let own = keys_of(&spec.settings.clone().to_value());
+    let is_common = |key: &String| common.contains(key) && !own.contains(key);
+    let (shared, rest): (Vec<_>, Vec<_>) = entries.clone().into_iter().partition(|(key, _)| is_common(key));
+    (Value::Object(shared.into_iter().collect()), rest.into_iter().collect())
+}
+
+fn keys_of(schema: &Value) -> Vec<String> {
+    schema.get("properties").and_then(Value::as_object).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Follows `$ref` into the `$defs` of `root`; keywords beside it (`x-not-yet`, `x-secret`) are kept.
+fn resolve<'s>(schema: &'s Value, root: &'s Value) -> std::borrow::Cow<'s, Value> {
+    let Some(pointer) = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#')) else {
+        return std::borrow::Cow::Borrowed(schema);
+    };
+    let Some(Value::Object(target)) = root.pointer(pointer) else { return std::borrow::Cow::Borrowed(schema) };
+    let mut joined = target.clone();
+    for (key, value) in schema.as_object().into_iter().flatten().filter(|(key, _)| *key != "$ref") {
+        joined.insert(key.clone(), value.clone());
+    }
+    std::borrow::Cow::Owned(Value::Object(joined))
+}
+
+/// Whether the schema, or the one alternative to null in it, is of a secret.
+fn is_secret(schema: &Value) -> bool {
+    let flagged = |schema: &Value| schema.get("x-secret").and_then(Value::as_bool).unwrap_or(false);
+    flagged(schema)
+        || schema.get("anyOf").and_then(Value::as_array).is_some_and(|variants| {
+            variants.len() == 2 && variants.iter().any(accepts_only_null) && variants.iter().any(flagged)
+        })
+}
+
+fn accepts_only_null(schema: &Value) -> bool {
+    schema.get("type").and_then(Value::as_str) == Some("null")
+}
+
+fn tag_of(schema: &Value) -> Option<Vec<&str>> {
+    let tag = schema.get("properties")?.get("type")?;
+    if let Some(name) = tag.get("const").and_then(Value::as_str) {
+        return Some(vec![name]);
+    }
+    Some(tag.get("enum")?.as_array()?.iter().filter_map(Value::as_str).collect())
+}
+
+fn kinds_of(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::String(kind)) => vec![kind],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn has_kind(value: &Value, schema: &Value) -> bool {
+    let kinds = kinds_of(schema);
+    kinds.is_empty()
+        || kinds.iter().any(|kind| match *kind {
+            "null" => value.is_null(),
+            "boolean" => value.is_boolean(),
+            "integer" => value.is_u64() || value.is_i64(),
+            "number" => value.is_number(),
+            "string" => value.is_string(),
+            "array" => value.is_array(),
+            "object" => value.is_object(),
+            _ => true,
+        })
+}
+
+fn kind_word(kind: &str) -> &str {
+    match kind {
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "string" => "a text",
+        "array" => "a list",
+        "object" => "a map",
+        other => other,
+    }
+}
+
+/// A scalar as it stands in YAML.
+fn show(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn bad_address(text: &str) -> Option<String> {
+    text.parse::<std::net::SocketAddr>().is_err().then(|| format!("`{text}` is not an IP address and a port"))
+}
+
+fn bad_network(text: &str) -> Option<String> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let most = match address.parse::<std::net::IpAddr>() {
+        Ok(address) if address.is_ipv4() => 32,
+        Ok(_) => 128,
+        Err(_) => return Some(format!("`{text}` is not an IP address or a network")),
+    };
+    let fits = bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most));
+    (!fits).then(|| format!("`{text}` has no valid prefix length: 0 to {most}"))
+}
+
+pub(super) fn bad_url(text: &str) -> Option<String> {
+    match url::Url::parse(text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => Some("it must start with https:// or http://".into()),
+        Ok(url) if url.host_str().is_none() => Some("it has no host".into()),
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            Some("it must not have a query or fragment".into())
+        }
+        Ok(_) => None,
+        Err(_) => Some(format!("`{text}` is not a URL")),
+    }
+}

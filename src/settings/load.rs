@@ -1,0 +1,198 @@
+//! From files to [`Settings`]: find, parse, lay over, follow references, check, resolve. Every finding at once.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::layers::Layers;
+use super::references::{self, Variables};
+use super::resolve::{self, Place};
+use super::{Settings, check, format};
+use crate::diagnostic::{Diagnostic, has_errors};
+use crate::yaml::{self, Doc};
+
+/// The settings file that is read when `--config` names none, if it is there.
+pub const FILE_NAME: &str = "leadflow.yaml";
+
+/// Bytes of a settings file at most.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// How the built-in layer is called where a file is named.
+pub(super) const DEFAULTS_NAME: &str = "default";
+
+const DEFAULTS: &str = include_str!("defaults.yaml");
+
+/// What the command line says about settings.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// `--config`; `None`: `leadflow.yaml` in the working folder, if it is there.
+    pub config: Option<PathBuf>,
+    /// `--env`.
+    pub env: Option<String>,
+    /// `--flows`.
+    pub flows: Option<PathBuf>,
+    /// `--schemas`.
+    pub schemas: Option<PathBuf>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+}
+
+/// What the settings are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A reference that cannot be followed is a note, and its value counts as unknown.
+    Check,
+    /// A reference that cannot be followed is an error.
+    Serve,
+}
+
+/// A settings file that cannot even be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LoadError(String);
+
+/// Settings with everything that was found on the way.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings; absent when a finding is an error.
+    pub settings: Option<Settings>,
+    /// Findings, file by file.
+    pub findings: Vec<Diagnostic>,
+    /// The files that were read and their texts, for rendering findings.
+    pub texts: Vec<(String, Arc<str>)>,
+    /// Where each key comes from; absent when a file is not YAML.
+    pub origins: Option<Origins>,
+    /// Keys (JSON pointers) whose reference could not be followed: their values are unknown.
+    pub unresolved: BTreeSet<String>,
+}
+
+/// The merged document before typing, with the origin of each node: what `leadflow settings` prints.
+#[derive(Debug)]
+pub struct Origins {
+    pub(super) layers: Layers,
+    /// The document with references followed.
+    pub(super) value: Value,
+    pub(super) references: BTreeSet<String>,
+    pub(super) marks: check::Marks,
+}
+
+/// Loads the settings. Errors only when a file that was asked for cannot be read; everything else is a finding.
+pub fn load(options: &LoadOptions, mode: Mode) -> Result<Loaded, LoadError> {
+    load_with(options, mode, &|name| std::env::var(name).ok())
+}
+
+/// [`load`] with the environment's variables given.
+pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<'_>) -> Result<Loaded, LoadError> {
+    let files = read_files(options)?;
+    let place = place(options, &files);
+    let mut findings = Vec::new();
+    let mut docs = Vec::new();
+    let defaults = std::iter::once((DEFAULTS_NAME.to_owned(), Arc::<str>::from(DEFAULTS)));
+    for (name, text) in defaults.chain(files.iter().cloned()) {
+        let (doc, mut found) = yaml::parse(&name, &text);
+        hint_at_braces(&mut found, &text);
+        findings.append(&mut found);
+        docs.extend(doc.filter(|doc| is_map(doc, &mut findings)));
+    }
+    if docs.len() != files.len() + 1 {
+        return Ok(Loaded { settings: None, findings, texts: files, origins: None, unresolved: BTreeSet::new() });
+    }
+    let layers = Layers::new(docs);
+    let mut value = layers.value.clone();
+    let mut references = references::follow(&mut value, &layers, &place.base, variables, mode);
+    findings.append(&mut references.findings);
+    let (mut found, marks) = check::check(&mut value, &layers, &references);
+    findings.append(&mut found);
+    findings.sort_by(|a, b| order(a).cmp(&order(b)));
+    let settings = if has_errors(&findings) {
+        None
+    } else {
+        let known = resolve::without_unresolved(&value, &references.unresolved, &layers);
+        resolve::settings(known, place, options).map_err(|finding| findings.push(finding.at(&layers))).ok()
+    };
+    let origins = Origins { layers, value, references: references.used, marks };
+    Ok(Loaded { settings, findings, texts: files, origins: Some(origins), unresolved: references.unresolved })
+}
+
+fn order(finding: &Diagnostic) -> (&str, u32, u32) {
+    (&finding.place.file, finding.place.line, finding.place.column)
+}
+
+/// The settings file and its overlay, lowest first.
+fn read_files(options: &LoadOptions) -> Result<Vec<(String, Arc<str>)>, LoadError> {
+    let mut files = Vec::new();
+    let main = options.config.clone().unwrap_or_else(|| PathBuf::from(FILE_NAME));
+    if options.config.is_some() || main.exists() {
+        files.push(read(&main)?);
+    }
+    if let Some(name) = &options.env {
+        let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        if !fits {
+            return Err(LoadError(format!("`{name}` is no name for an environment: use letters, digits, - and _")));
+        }
+        files.push(read(&overlay(&main, name)).map_err(|LoadError(message)| {
+            LoadError(format!("{message} (--env {name} or LEADFLOW_ENV lays that file over {})", main.display()))
+        })?);
+    }
+    Ok(files)
+}
+
+/// `leadflow.yaml` and `staging` give `leadflow.staging.yaml`.
+fn overlay(main: &Path, environment: &str) -> PathBuf {
+    let stem = main.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = main.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
+    main.with_file_name(format!("{stem}.{environment}{extension}"))
+}
+
+fn read(path: &Path) -> Result<(String, Arc<str>), LoadError> {
+    let fault = |cause: String| LoadError(format!("cannot read {}: {cause}", path.display()));
+    let size = std::fs::metadata(path).map_err(|error| fault(references::cause(&error)))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(fault(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fault(references::cause(&error)))?;
+    Ok((path.display().to_string(), text.into()))
+}
+
+/// Relative paths start at the folder of `--config`, else at the working folder.
+fn place(options: &LoadOptions, files: &[(String, Arc<str>)]) -> Place {
+    let base = options.config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+    Place { base, file: files.first().map(|(name, _)| PathBuf::from(name)) }
+}
+
+fn is_map(doc: &Doc, findings: &mut Vec<Diagnostic>) -> bool {
+    let fits = doc.value.is_object() || doc.value.is_null();
+    if !fits {
+        let kind = crate::template::kind_of(&doc.value);
+        findings.push(Diagnostic::new(
+            "wrong_type",
+            doc.value_place(""),
+            "",
+            format!("settings are a map, this is {kind}"),
+        ));
+    }
+    fits
+}
+
+/// Inside `{ }` an unquoted `${env:X}` is not YAML: says so beside the parser's own words.
+fn hint_at_braces(findings: &mut [Diagnostic], text: &str) {
+    for finding in findings {
+        let line = text.lines().nth((finding.place.line as usize).saturating_sub(1)).unwrap_or_default();
+        let unquoted = ["${env:", "${file:"].iter().find_map(|start| {
+            let at = line.find(start)?;
+            let end = line[at..].find('}').map_or(line.len(), |end| at + end + 1);
+            let quoted = matches!(line[..at].chars().last(), Some('"' | '\''));
+            (line[..at].contains(['{', '[']) && !quoted).then(|| &line[at..end])
+        });
+        if let Some(reference) = unquoted {
+            finding.help = Some(format!("inside {{ }} a reference needs quotes: \"{reference}\""));
+        }
+    }
+}
+
+/// The JSON Schema of `leadflow.yaml`.
+pub fn settings_schema() -> Value {
+    format::schema_of::<format::File>()
+}

@@ -1,0 +1,109 @@
+//! A store that fails on purpose: the instrument of the fault sweep (`tests/it`).
+//!
+//! The n-th call, counted over all verbs, answers `Unavailable`: either without being performed, or although it was
+//! performed, as when the answer was lost. Sweeping n from 1 until a scenario passes without reaching it proves that no
+//! single fault of the store loses or doubles anything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{
+    CancelAnswer, FlowText, KeySlot, LaneState, LaneWant, NewRun, PruneBefore, RecordRow, RejectedCaps, RejectedRow,
+    Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
+};
+use crate::clock::{Fut, Micros};
+use crate::ids::RunId;
+use crate::run::RunStatus;
+
+/// Where the chosen call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailAt {
+    /// It is not performed.
+    Before,
+    /// It is performed, and its answer is lost.
+    After,
+}
+
+/// Wraps a store and fails one of its calls. A test instrument: nothing outside tests makes one.
+#[derive(Debug)]
+pub struct Faulty<S: ?Sized> {
+    calls: AtomicU64,
+    nth: u64,
+    fail_at: FailAt,
+    inner: Arc<S>,
+}
+
+impl<S: Store + ?Sized> Faulty<S> {
+    /// Fails the `nth` call, counted from 1; 0 fails none.
+    pub fn new(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
+        Self { calls: AtomicU64::new(0), nth, fail_at, inner }
+    }
+
+    /// Calls so far. Less than `nth` after a scenario: the sweep is over.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn call<'a, T: Send + 'a>(
+        &'a self,
+        call: impl FnOnce(&'a S) -> Fut<'a, StoreResult<T>>,
+    ) -> Fut<'a, StoreResult<T>> {
+        let chosen = self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.nth;
+        let fault = || Err(StoreError::Unavailable("a fault of the test".to_owned()));
+        match (chosen, self.fail_at) {
+            (false, _) => call(&self.inner),
+            (true, FailAt::Before) => Box::pin(std::future::ready(fault())),
+            (true, FailAt::After) => {
+                let performed = call(&self.inner);
+                Box::pin(async move {
+                    drop(performed.await);
+                    fault()
+                })
+            }
+        }
+    }
+}
+
+/// Each verb passes through [`Faulty::call`].
+macro_rules! pass {
+    ($($verb:ident($($name:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        impl<S: Store + ?Sized> Store for Faulty<S> {
+            $(fn $verb(&self, $($name: $kind),*) -> Fut<'_, StoreResult<$answer>> {
+                self.call(|store| store.$verb($($name),*))
+            })*
+        }
+    };
+}
+
+pass! {
+    accept(new: NewRun) -> ();
+    commit(commit: RunCommit) -> ();
+    claim(owner: &str, wants: Vec<LaneWant>, now: Micros) -> Vec<StoredRun>;
+    rescue(owner: &str, now: Micros) -> Rescued;
+    reject(row: RejectedRow, caps: RejectedCaps) -> ();
+    mark_resubmitted(id: RunId, run: RunId) -> ();
+    request_cancel(run: RunId, now: Micros) -> CancelAnswer;
+    release_held(code: &str, lane: Option<&str>, now: Micros) -> u64;
+    pin_text(text: FlowText, now: Micros) -> TextId;
+    prune(before: PruneBefore) -> u64;
+    meta_or_insert(key: &str, fresh: &str) -> String;
+    rotate_key(flow: &str, slot: &str, now: Micros) -> u32;
+    touch_keys(used: Vec<(String, String, Micros)>) -> ();
+    run(run: RunId) -> Option<StoredRun>;
+    find_runs(part: &str, limit: usize) -> Vec<RunId>;
+    list_runs(filter: RunFilter) -> Vec<StoredRun>;
+    cancel_requests(owner: &str) -> Vec<RunId>;
+    owned(owner: &str, limit: usize) -> Vec<RunId>;
+    lanes(now: Micros) -> Vec<LaneState>;
+    unfinished(flow: &str, cap: u64) -> u64;
+    text(id: TextId) -> Option<FlowText>;
+    list_rejected(flow: Option<&str>, limit: usize) -> Vec<RejectedRow>;
+    find_rejected(part: &str, limit: usize) -> Vec<RejectedRow>;
+    list_records(entity: Option<&str>, limit: usize) -> Vec<RecordRow>;
+    find_records(part: &str, limit: usize) -> Vec<RecordRow>;
+    keys() -> Vec<KeySlot>;
+    meta(key: &str) -> Option<String>;
+    changed_elsewhere() -> bool;
+    ping() -> ();
+    counts() -> Vec<(RunStatus, u64)>;
+}

@@ -1,0 +1,186 @@
+//! The verbs that hand runs out and take them back: claim, rescue, release.
+
+use rusqlite::{Connection, params};
+
+use super::queue::{Class, Job};
+use super::writer::{Applied, Request, Verb};
+use super::{read, rows};
+use crate::clock::Micros;
+use crate::ids::RunId;
+use crate::run::RunStatus;
+use crate::store::{LaneWant, Owner, Rescued, STRIKES_MAX, StoredRun};
+
+/// Runs that one slice of maintenance touches: about a millisecond.
+pub(super) const SLICE_ROWS: usize = 64;
+
+/// The code of a run that is held after too many rescues without progress.
+const CODE_POISON: &str = "poison";
+
+/// The code of a run that is held because its row cannot be understood: it must not keep its lane from being claimed.
+const CODE_UNREADABLE: &str = "unreadable";
+
+/// What may be claimed, oldest due first.
+pub(super) const SQL_DUE: &str = "SELECT run_id FROM runs INDEXED BY runs_due \
+     WHERE lane = ?1 AND due_at <= ?2 AND finished_at IS NULL AND owner IS NULL AND status <> 'held' \
+     ORDER BY due_at, rowid LIMIT ?3";
+
+/// [`Store::claim`](crate::store::Store::claim).
+pub(super) struct Claim {
+    /// Who takes them.
+    pub(super) owner: Owner,
+    /// From which lanes, how many.
+    pub(super) wants: Vec<LaneWant>,
+    /// What is due.
+    pub(super) now: Micros,
+}
+
+impl Verb for Claim {
+    type Answer = Vec<StoredRun>;
+    const CLASS: Class = Class::Claim;
+
+    fn apply(&self, conn: &Connection) -> Applied<Vec<StoredRun>> {
+        let mut claimed = Vec::new();
+        for want in &self.wants {
+            let due: Vec<RunId> = conn
+                .prepare_cached(SQL_DUE)?
+                .query_map(params![want.lane, self.now, want.max as i64], |row| rows::run_id(row, 0))?
+                .collect::<Result<_, _>>()?;
+            for run in due {
+                claimed.extend(self.take(conn, run)?);
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Whoever asked has gone: without this, the runs would wait for the next start.
+    fn undelivered(&self, runs: Vec<StoredRun>) -> Option<Box<dyn Job>> {
+        let runs: Vec<(RunId, i64)> = runs.iter().map(|stored| (stored.run.run_id, stored.run.epoch)).collect();
+        (!runs.is_empty()).then(|| Request::unattended(Return { owner: self.owner.clone(), runs }))
+    }
+}
+
+impl Claim {
+    fn take(&self, conn: &Connection, run: RunId) -> rusqlite::Result<Option<StoredRun>> {
+        let mut stored = match read::stored_run(conn, run) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Ok(None),
+            Err(rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..)) => {
+                tracing::error!(%run, "a stored run cannot be read; it is held as `{CODE_UNREADABLE}`");
+                conn.prepare_cached("UPDATE runs SET status = 'held', code = ?2 WHERE run_id = ?1")?
+                    .execute((run.bytes(), CODE_UNREADABLE))?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        conn.prepare_cached("UPDATE runs SET owner = ?2, epoch = epoch + 1, status = 'running' WHERE run_id = ?1")?
+            .execute((run.bytes(), &self.owner))?;
+        stored.run.owner = Some(self.owner.clone());
+        stored.run.epoch += 1;
+        stored.run.status = RunStatus::Running;
+        Ok(Some(stored))
+    }
+}
+
+/// Gives claimed runs back that nobody received.
+struct Return {
+    owner: Owner,
+    runs: Vec<(RunId, i64)>,
+}
+
+impl Verb for Return {
+    type Answer = ();
+    const CLASS: Class = Class::Settle;
+
+    fn apply(&self, conn: &Connection) -> Applied<()> {
+        for (run, epoch) in &self.runs {
+            conn.prepare_cached(
+                "UPDATE runs SET owner = NULL, status = 'queued' WHERE run_id = ?1 AND owner = ?2 AND epoch = ?3",
+            )?
+            .execute((run.bytes(), &self.owner, epoch))?;
+        }
+        Ok(())
+    }
+}
+
+/// Registers a node's life. Every other one is over: the process lock proves it.
+pub(super) struct Register {
+    /// The new life.
+    pub(super) owner: Owner,
+    /// When it began.
+    pub(super) now: Micros,
+}
+
+impl Verb for Register {
+    type Answer = ();
+    const CLASS: Class = Class::Settle;
+
+    fn apply(&self, conn: &Connection) -> Applied<()> {
+        conn.prepare_cached("DELETE FROM nodes WHERE node_id <> ?1")?.execute([&self.owner])?;
+        conn.prepare_cached(
+            "INSERT INTO nodes (node_id, name, started_at, lease_until, version) VALUES (?1, '', ?2, NULL, ?3) \
+             ON CONFLICT (node_id) DO NOTHING",
+        )?
+        .execute((&self.owner, self.now, env!("CARGO_PKG_VERSION")))?;
+        Ok(())
+    }
+}
+
+/// One slice of [`Store::rescue`](crate::store::Store::rescue). A run that is to be cancelled is not held: cancelling
+/// it starts nothing that could kill the process once more.
+pub(super) struct RescueSlice {
+    /// The life whose runs are left alone.
+    pub(super) owner: Owner,
+    /// When the others become due.
+    pub(super) now: Micros,
+}
+
+impl Verb for RescueSlice {
+    type Answer = Rescued;
+    const CLASS: Class = Class::Maintain;
+
+    fn apply(&self, conn: &Connection) -> Applied<Rescued> {
+        let mut statement = conn.prepare_cached(
+            "UPDATE runs SET owner = NULL, due_at = ?2, epoch = epoch + 1, strikes = strikes + 1, \
+               status = iif(strikes >= ?3 AND NOT cancel, 'held', 'queued'), \
+               code = iif(strikes >= ?3 AND NOT cancel, ?4, code) \
+             WHERE run_id IN (SELECT run_id FROM runs INDEXED BY runs_owned WHERE owner IS NOT NULL AND owner <> ?1 \
+                              LIMIT ?5) \
+             RETURNING status",
+        )?;
+        let mut rescued = Rescued::default();
+        let parameters = params![self.owner, self.now, STRIKES_MAX, CODE_POISON, SLICE_ROWS as i64];
+        for status in statement.query_map(parameters, |row| rows::run_status(row, 0))? {
+            rescued.runs += 1;
+            rescued.held += u64::from(status? == RunStatus::Held);
+        }
+        Ok(rescued)
+    }
+}
+
+/// One slice of [`Store::release_held`](crate::store::Store::release_held); answers how many runs it released. Whoever
+/// releases a run trusts it again: its strikes are forgotten.
+pub(super) struct ReleaseSlice {
+    /// Why they are held.
+    pub(super) code: String,
+    /// In which lane; `None`: in any.
+    pub(super) lane: Option<String>,
+    /// When they become due.
+    pub(super) now: Micros,
+}
+
+impl Verb for ReleaseSlice {
+    type Answer = usize;
+    const CLASS: Class = Class::Maintain;
+
+    fn apply(&self, conn: &Connection) -> Applied<usize> {
+        let parameters = params![self.code, self.lane, self.now, SLICE_ROWS as i64];
+        Ok(conn
+            .prepare_cached(
+                "UPDATE runs SET status = 'queued', code = NULL, due_at = ?3, strikes = 0 \
+                 WHERE run_id IN (SELECT run_id FROM runs INDEXED BY runs_status \
+                                  WHERE status = 'held' AND code = ?1 AND owner IS NULL AND (?2 IS NULL OR lane = ?2) \
+                                  ORDER BY run_id LIMIT ?4)",
+            )?
+            .execute(parameters)?)
+    }
+}
