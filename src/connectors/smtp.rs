@@ -76,7 +76,8 @@ impl Connector for Smtp {
             (None, Some(login)) => mail::address(&login.username).unwrap_or_default(),
             (None, None) => String::new(),
         };
-        let transport = SmtpTransport::new(&settings.host, settings.port, settings.security, &from, login, &reach.ca)?;
+        let (ca, port) = (reach.authorities(), settings.port);
+        let transport = SmtpTransport::new(&settings.host, port, settings.security, &from, login, &ca)?;
         Ok(Transport::Smtp(Arc::new(transport)))
     }
 
