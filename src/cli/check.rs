@@ -52,12 +52,12 @@ fn report(global: &Global, paths: &[std::path::PathBuf]) -> anyhow::Result<Repor
     let is_settings = |path: &Path| loaded.texts.iter().any(|(file, _)| same_file(Path::new(file), path));
     let mut report = Report { findings: Vec::new(), texts: loaded.texts.clone(), files: 0 };
     let whole = paths.is_empty();
-    // Flows cannot be checked against settings that do not load: then their findings always belong to the answer.
+    // Settings with errors always belong to the answer: flows are checked against what is left of them.
     if whole || loaded.settings.is_none() || paths.iter().any(|path| is_settings(path)) {
         report.findings.extend(loaded.findings.iter().cloned());
         report.files += loaded.texts.len();
     }
-    let Some(settings) = &loaded.settings else { return Ok(report) };
+    let Some(settings) = loaded.settings.as_ref().or(loaded.assumed.as_ref()) else { return Ok(report) };
     let sources = settings.sources();
     let flows: Vec<&Path> = paths.iter().map(std::path::PathBuf::as_path).filter(|path| !is_settings(path)).collect();
     let folder = match (whole, flows.is_empty()) {

@@ -86,12 +86,12 @@ fn try_line(flows: &FlowSet, urls: &[(String, String)]) -> Option<String> {
         let schema = flows.flows.get(name)?.flow.trigger.schema.as_ref()?;
         (schema.name == MARKETPLACE_SCHEMA).then_some(())
     };
-    let sample = Path::new(SAMPLE_LEAD).is_file();
-    let (name, url) = urls.iter().find(|(name, _)| sample && marketplace(name).is_some()).or_else(|| urls.first())?;
-    let data = if sample { format!("@{SAMPLE_LEAD}") } else { "'{}'".to_owned() };
-    Some(format!(
-        "try     curl -sS --json {data} '{url}'     or  leadflow send {name}\nsee     leadflow runs show last\n"
-    ))
+    let fitting = urls.iter().find(|(name, _)| marketplace(name).is_some() && Path::new(SAMPLE_LEAD).is_file());
+    let line = match fitting {
+        Some((name, url)) => format!("curl -sS --json @{SAMPLE_LEAD} '{url}'     or  leadflow send {name}"),
+        None => format!("curl -sS --json '{{}}' '{}'", urls.first()?.1),
+    };
+    Some(format!("try     {line}\nsee     leadflow runs show last\n"))
 }
 
 fn notes(settings: &Settings, started: &Started) -> Vec<String> {

@@ -58,6 +58,9 @@ pub struct LoadError(String);
 pub struct Loaded {
     /// The settings; absent when a finding is an error.
     pub settings: Option<Settings>,
+    /// When there are errors: the settings with defaults in the place of what is wrong. Good for checking flows beside
+    /// them, so that all findings come at once; never for running anything.
+    pub assumed: Option<Settings>,
     /// Findings, file by file.
     pub findings: Vec<Diagnostic>,
     /// The files that were read and their texts, for rendering findings.
@@ -97,7 +100,8 @@ pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<
         docs.extend(doc.filter(|doc| is_map(doc, &mut findings)));
     }
     if docs.len() != files.len() + 1 {
-        return Ok(Loaded { settings: None, findings, texts: files, origins: None, unresolved: BTreeSet::new() });
+        let (settings, assumed, origins) = (None, None, None);
+        return Ok(Loaded { settings, assumed, findings, texts: files, origins, unresolved: BTreeSet::new() });
     }
     let layers = Layers::new(docs);
     let mut value = layers.value.clone();
@@ -106,14 +110,16 @@ pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<
     let (mut found, marks) = check::check(&mut value, &layers, &references);
     findings.append(&mut found);
     findings.sort_by(|a, b| order(a).cmp(&order(b)));
-    let settings = if has_errors(&findings) {
-        None
+    let mut known = resolve::without_unresolved(&value, &references.unresolved, &layers);
+    let (mut settings, mut assumed) = (None, None);
+    if has_errors(&findings) {
+        resolve::forget_faulty(&mut known, &findings, &layers);
+        assumed = resolve::settings(known, place, options).ok();
     } else {
-        let known = resolve::without_unresolved(&value, &references.unresolved, &layers);
-        resolve::settings(known, place, options).map_err(|finding| findings.push(finding.at(&layers))).ok()
-    };
-    let origins = Origins { layers, value, references: references.used, marks };
-    Ok(Loaded { settings, findings, texts: files, origins: Some(origins), unresolved: references.unresolved })
+        settings = resolve::settings(known, place, options).map_err(|misfit| findings.push(misfit.at(&layers))).ok();
+    }
+    let origins = Some(Origins { layers, value, references: references.used, marks });
+    Ok(Loaded { settings, assumed, findings, texts: files, origins, unresolved: references.unresolved })
 }
 
 fn order(finding: &Diagnostic) -> (&str, u32, u32) {

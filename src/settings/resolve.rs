@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::layers::Layers;
 use super::load::LoadOptions;
 use super::{Connection, Limits, Retention, Settings, format};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::flow::Defaults;
 use crate::flow::retry::RetryPolicy;
 use crate::triggers::request::BodyLimits;
@@ -57,6 +57,29 @@ pub(super) fn without_unresolved(value: &Value, unresolved: &BTreeSet<String>, l
         }
     }
     walk("", value, unresolved, layers)
+}
+
+/// Puts defaults in the place of whatever an error was found in; of a faulty connection, its name and type stay.
+pub(super) fn forget_faulty(value: &mut Value, findings: &[Diagnostic], layers: &Layers) {
+    let Value::Object(entries) = value else { return };
+    for finding in findings.iter().filter(|finding| finding.severity == Severity::Error) {
+        // The first of two equal keys was kept, and it is fine.
+        if finding.code == "duplicate_key" {
+            continue;
+        }
+        let mut path = finding.path.split(['.', '[']);
+        let key = path.next().unwrap_or_default();
+        let connection = path.next().and_then(|name| entries.get_mut("connections")?.get_mut(name));
+        if let (Some(connection), "connections") = (connection, key) {
+            let kind = connection.get("type").filter(|kind| kind.is_string()).cloned().unwrap_or_else(|| "".into());
+            *connection = Value::Object(Map::from_iter([("type".to_owned(), kind)]));
+            continue;
+        }
+        match layers.default_at(&child("", key)) {
+            Value::Null => entries.remove(key),
+            default => entries.insert(key.to_owned(), default),
+        };
+    }
 }
 
 /// Types `value`.

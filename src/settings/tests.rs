@@ -108,12 +108,25 @@ fn all_findings_come_at_once() {
 }
 
 #[test]
+fn flows_can_be_checked_beside_faulty_settings() {
+    let text = "colour: red\npublic: { listen: here }\nparameters: { a: 1 }\nconnections:\n  crm: { type: recrods }\n  \
+                mail: { type: outbox, colour: red }\n";
+    let (loaded, _folder) = one(text);
+    assert!(loaded.settings.is_none());
+    let assumed = loaded.assumed.expect("what is left");
+    assert_eq!(assumed.parameters, serde_json::json!({ "a": 1 }));
+    assert_eq!(assumed.public_listen.port(), 8080);
+    let kinds: Vec<_> = assumed.connections.iter().map(|(name, own)| (name.as_str(), own.kind.as_str())).collect();
+    assert_eq!(kinds, [("crm", "recrods"), ("mail", "outbox")]);
+}
+
+#[test]
 fn an_overlay_is_laid_by_key_and_replaces_connections_whole() {
-    let main = "public_url: https://a.example\npublic:\n  listen: 127.0.0.1:1000\nparameters: { a: 1, b: 2 }\n\
+    let base = "public_url: https://a.example\npublic:\n  listen: 127.0.0.1:1000\nparameters: { a: 1, b: 2 }\n\
                 connections:\n  mail: { type: outbox, concurrency: 3 }\n  crm: { type: records }\n";
     let overlay = "public:\n  trusted_proxies: [10.0.0.1]\nparameters: { b: 3 }\nconnections:\n  mail: { type: records }\n\
                    public_url: null\n";
-    let files = [("leadflow.yaml", main), ("leadflow.staging.yaml", overlay)];
+    let files = [("leadflow.yaml", base), ("leadflow.staging.yaml", overlay)];
     let (loaded, folder) = load(&files, Some("staging"), Mode::Serve, &[]);
     assert_eq!(told(&loaded), Vec::<String>::new());
     let settings = loaded.settings.expect("settings");
