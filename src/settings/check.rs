@@ -29,6 +29,8 @@ pub(super) struct Marks {
     pub secrets: BTreeSet<String>,
     /// Values under keys of the user's own: parameters, headers.
     pub free: BTreeSet<String>,
+    /// Values whose reference could not be followed, where the declaration takes any text.
+    pub unknown_texts: BTreeSet<String>,
 }
 
 /// Checks `value` and turns texts that came from references into the numbers and booleans that are wanted.
@@ -72,6 +74,10 @@ impl Linter<'_> {
             self.literal_secret(pointer, value);
         }
         if self.references.unresolved.contains(pointer) {
+            let kinds = kinds_of(schema);
+            if kinds.is_empty() || kinds.contains(&"string") {
+                self.marks.unknown_texts.insert(pointer.to_owned());
+            }
             return;
         }
         if let Some(variants) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {

@@ -110,7 +110,7 @@ pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<
     let (mut found, marks) = check::check(&mut value, &layers, &references);
     findings.append(&mut found);
     findings.sort_by(|a, b| order(a).cmp(&order(b)));
-    let mut known = resolve::without_unresolved(&value, &references.unresolved, &layers);
+    let mut known = resolve::without_unresolved(&value, &references.unresolved, &marks, &layers);
     let (mut settings, mut assumed) = (None, None);
     if has_errors(&findings) {
         resolve::forget_faulty(&mut known, &findings, &layers);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::check::Marks;
 use super::layers::Layers;
 use super::load::LoadOptions;
 use super::{Connection, Limits, Retention, Settings, format};
@@ -35,28 +36,31 @@ impl Misfit {
     }
 }
 
-/// `value` with the default (or nothing) where a reference could not be followed.
-pub(super) fn without_unresolved(value: &Value, unresolved: &BTreeSet<String>, layers: &Layers) -> Value {
-    fn walk(pointer: &str, value: &Value, unresolved: &BTreeSet<String>, layers: &Layers) -> Value {
-        if unresolved.contains(pointer) {
-            return layers.default_at(pointer);
+/// `value` with the default (or nothing) where a reference could not be followed. Texts of connections stay as they
+/// are written: a dry run needs a connection that is complete, not its secrets.
+pub(super) fn without_unresolved(
+    value: &Value,
+    unresolved: &BTreeSet<String>,
+    marks: &Marks,
+    layers: &Layers,
+) -> Value {
+    let mut known = value.clone();
+    for pointer in unresolved {
+        if pointer.starts_with("/connections/") && marks.unknown_texts.contains(pointer) {
+            continue;
         }
-        match value {
-            Value::Object(entries) => entries
-                .iter()
-                .map(|(key, value)| (key.clone(), walk(&child(pointer, key), value, unresolved, layers)))
-                .collect::<Map<_, _>>()
-                .into(),
-            Value::Array(items) => (0..)
-                .zip(items)
-                .map(|(index, item): (usize, _)| walk(&child(pointer, &index.to_string()), item, unresolved, layers))
-                .filter(|item| !item.is_null())
-                .collect::<Vec<_>>()
-                .into(),
-            other => other.clone(),
+        if let Some(value) = known.pointer_mut(pointer) {
+            *value = layers.default_at(pointer);
         }
     }
-    walk("", value, unresolved, layers)
+    // An item that is not known leaves its list.
+    for pointer in unresolved {
+        let parent = pointer.rfind('/').map_or("", |at| &pointer[..at]);
+        if let Some(Value::Array(items)) = known.pointer_mut(parent) {
+            items.retain(|item| !item.is_null());
+        }
+    }
+    known
 }
 
 /// Puts defaults in the place of whatever an error was found in; of a faulty connection, its name and type stay.

@@ -199,25 +199,32 @@ fn references_are_followed_in_every_scalar() {
 
 #[test]
 fn an_unset_variable_is_a_note_in_check_and_an_error_in_serve() {
-    let text = "admin:\n  token: ${env:NO_SUCH}\nsigning_key: ${file:nowhere}\nlimits:\n  workers: ${env:NO_SUCH}\n";
+    let text = "admin:\n  token: ${env:NO_SUCH}\nsigning_key: ${file:nowhere}\nlimits:\n  workers: ${env:NO_SUCH}\n\
+                public:\n  trusted_proxies: [\"${env:NO_SUCH}\", 10.0.0.1]\nconnections:\n  mail:\n    type: smtp\n    \
+                host: localhost\n    from: a@b.example\n    port: ${env:NO_SUCH}\n    auth:\n      type: basic\n      \
+                username: u\n      password: ${env:NO_SUCH}\n";
     let (checked, _folder) = load(&[("leadflow.yaml", text)], None, Mode::Check, &[]);
     let notes = [
         "note[unset_variable] 2:10 the environment variable NO_SUCH is not set",
         "note[unreadable_file] 3:14 the file nowhere cannot be read: there is no such file",
         "note[unset_variable] 5:12 the environment variable NO_SUCH is not set",
+        "note[unset_variable] 7:21 the environment variable NO_SUCH is not set",
+        "note[unset_variable] 13:11 the environment variable NO_SUCH is not set",
+        "note[unset_variable] 17:17 the environment variable NO_SUCH is not set",
     ];
     assert_eq!(told(&checked), notes);
     let settings = checked.settings.expect("settings");
     assert!(settings.admin_token.is_none());
     assert_eq!(settings.limits.workers, 64);
+    assert_eq!(settings.trusted_proxies, ["10.0.0.1"]);
+    let mail = &settings.connections["mail"].settings;
+    assert!(mail.get("port").is_none() && mail["auth"]["password"].is_string(), "complete enough for a dry run");
     assert!(checked.unresolved.contains("/signing_key"));
 
     let (served, _folder) = load(&[("leadflow.yaml", text)], None, Mode::Serve, &[]);
     assert!(served.settings.is_none());
-    assert_eq!(
-        served.findings.iter().filter(|finding| crate::diagnostic::has_errors(&[(*finding).clone()])).count(),
-        3
-    );
+    let errors = served.findings.iter().filter(|finding| finding.severity == crate::diagnostic::Severity::Error);
+    assert_eq!(errors.count(), 6);
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn findings_are_shown_with_line_and_fix_and_exit_code() {
     let text = workspace.expect(1, &["check"]);
     assert!(text.contains("error[unknown_key] leadflow.yaml:1:1"), "{text}");
     assert!(text.contains("did you mean `public_url`?") && text.contains("publik_url: https://a.example"), "{text}");
-    assert!(text.contains("1 finding in 1 of "), "{text}");
+    assert!(text.contains(" findings in ") && text.contains(": 1 error, "), "{text}");
     let github = workspace.expect(1, &["check", "--format", "github"]);
     assert!(github.starts_with("::error file=leadflow.yaml,line=1"), "{github}");
     // Every command that needs settings refuses, and says why.
