@@ -67,6 +67,7 @@ pub struct TriggerFile {
     #[schemars(required)]
     pub kind: Option<TriggerKind>,
     /// JSON Schema of the body: a file in `schemas/`, or the schema itself.
+    #[serde(default)]
     #[schemars(schema_with = "body_schema")]
     pub schema: Option<Value>,
     /// How strictly the body must fit the schema. `lenient` (default) ignores the case of keys and takes null for
@@ -74,6 +75,7 @@ pub struct TriggerFile {
     #[schemars(extend("x-fixed" = true, "default" = "lenient"))]
     pub validation: Option<Validation>,
     /// The HTTP method, or a list. Default: POST.
+    #[serde(default)]
     #[schemars(schema_with = "methods")]
     pub method: Option<Value>,
     /// Path behind the flow's URL, with `{parameters}` that templates see as `trigger.path.NAME`.
@@ -87,6 +89,7 @@ pub struct TriggerFile {
     ))]
     pub authentication: Option<AuthenticationFile>,
     /// All must be true, or the lead is stored as skipped and no action runs.
+    #[serde(default)]
     #[schemars(schema_with = "boolean_templates")]
     pub conditions: Option<Value>,
     /// How test leads are recognised, and whether they run.
@@ -144,9 +147,11 @@ pub struct CommonKeys {
     pub description: Option<String>,
     /// The action runs only when this is true: a template that gives a boolean, or a list of them. One that is turned
     /// off counts as succeeded for those who wait for it.
+    #[serde(default)]
     #[schemars(schema_with = "boolean_templates", example = &"{{ne trigger.body.ActionCode 'DNC'}}")]
     pub when: Option<Value>,
     /// `{}`: start at once, beside the action before. Without it the action waits for the one before it.
+    #[serde(default)]
     #[schemars(schema_with = "run_after")]
     pub run_after: Option<Value>,
     /// When and how often to try again what may succeed later.

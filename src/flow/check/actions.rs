@@ -178,7 +178,7 @@ impl<'a> Linter<'a> {
 
     fn connection(&mut self, pointer: &str, spec: &ActionSpec, own: &Map<String, Value>) -> Option<String> {
         let name = own.get("connection")?.as_str()?.to_owned();
-        let known = self.environment.connections?;
+        let Some(known) = self.environment.connections else { return Some(name) };
         let at = child(pointer, "connection");
         let Some(kind) = known.get(&name) else {
             let near = nearest(&name, known.keys().map(String::as_str));
