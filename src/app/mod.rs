@@ -52,7 +52,7 @@ pub struct Started {
 /// Serves until SIGTERM or Ctrl-C, then drains. `announce` is called once, when everything answers.
 pub fn serve(settings: Settings, announce: impl FnOnce(&Started)) -> anyhow::Result<()> {
     let started_at = Instant::now();
-    crate::telemetry::init(&settings.log_format, &settings.log_level);
+    crate::telemetry::init(&settings.log_format, &settings.log_level).map_err(|error| anyhow::anyhow!("{error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(serve_async(settings, started_at, announce))
 }

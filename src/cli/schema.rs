@@ -2,11 +2,11 @@
 
 use super::args::SchemaOf;
 use super::{Exit, output, usage};
-use crate::settings;
+use crate::{actions, flow, settings};
 
 pub(super) fn run(of: SchemaOf) -> Exit {
     match of {
-        SchemaOf::Flow => return usage::later("schema flow"),
+        SchemaOf::Flow => output::json(&flow::schema::editor_schema(&actions::catalogue())),
         SchemaOf::Settings => output::json(&settings::settings_schema()),
         SchemaOf::Connector => return usage::later("schema connector"),
         SchemaOf::Infer => return usage::later("schema infer"),

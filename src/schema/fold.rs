@@ -1,6 +1,6 @@
 //! Lenient reading: keys take the schema's spelling, null counts as missing where the schema refuses it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -12,6 +12,27 @@ pub(super) fn fold(schema: &Value, body: Value) -> (Value, Vec<BodyError>) {
     let mut folder = Folder { root: schema, notes: Vec::new(), pointer: String::new() };
     let body = folder.value(&Views::root(schema), body);
     (body, folder.notes)
+}
+
+/// The names of one place's properties, to be found in any case: bodies may have many keys.
+struct Spellings<'s> {
+    names: HashSet<&'s str>,
+    folded: HashMap<String, &'s str>,
+}
+
+impl<'s> Spellings<'s> {
+    fn new(views: &Views<'s>) -> Self {
+        let mut folded = HashMap::new();
+        for name in views.names() {
+            folded.entry(name.to_lowercase()).or_insert(name);
+        }
+        Self { names: views.names().collect(), folded }
+    }
+
+    /// The name that `key` means: itself, or one that differs only in case.
+    fn of(&self, key: &str) -> Option<&'s str> {
+        self.names.get(key).or_else(|| self.folded.get(&key.to_lowercase())).copied()
+    }
 }
 
 struct Folder<'s> {
@@ -38,13 +59,18 @@ impl<'s> Folder<'s> {
         }
     }
 
-    fn object(&mut self, views: &Views<'s>, object: Map<String, Value>) -> Map<String, Value> {
-        let names: HashSet<&str> = views.names().collect();
+    fn object(&mut self, views: &Views<'s>, mut object: Map<String, Value>) -> Map<String, Value> {
+        let spellings = Spellings::new(views);
+        // First, so that a null that counts as missing keeps its name from no other spelling.
+        object.retain(|key, value| {
+            !value.is_null() || !views.property(self.root, spellings.of(key).unwrap_or(key)).refuses_null()
+        });
         // An exact match wins over every other spelling, wherever it stands.
-        let mut taken: HashSet<&str> = names.iter().copied().filter(|name| object.contains_key(*name)).collect();
+        let mut taken: HashSet<&str> =
+            spellings.names.iter().copied().filter(|name| object.contains_key(*name)).collect();
         let mut folded = Map::with_capacity(object.len());
         for (key, value) in object {
-            let name = match views.spelling(&key) {
+            let name = match spellings.of(&key) {
                 Some(name) if name == key => key,
                 Some(name) if taken.insert(name) => name.to_owned(),
                 Some(name) => {
@@ -54,9 +80,6 @@ impl<'s> Folder<'s> {
                 None => key,
             };
             let views = views.property(self.root, &name);
-            if value.is_null() && views.refuses_null() {
-                continue;
-            }
             let value = self.within(&name, |folder| folder.value(&views, value));
             folded.insert(name, value);
         }

@@ -102,6 +102,8 @@ fn a_collision_is_noted_and_both_keys_are_kept() {
     let received = schema.receive(json!({"email": "b", "EMAIL": "c"}), Validation::Lenient).expect("fits");
     assert_eq!(received.body, json!({"Email": "b", "EMAIL": "c"}));
     assert_eq!(received.notes.len(), 1);
+    let received = schema.receive(json!({"Email": null, "email": "b"}), Validation::Lenient).expect("fits");
+    assert_eq!((received.body, received.notes), (json!({"Email": "b"}), Vec::new()));
 }
 
 #[test]
@@ -138,6 +140,38 @@ fn errors_name_the_place_and_never_the_value() {
     let errors = schema.receive(many.into(), Validation::Strict).expect_err("texts");
     assert_eq!(errors.len(), 10);
     assert!(errors.iter().all(|error| !error.message.contains("secret")));
+}
+
+#[test]
+fn no_keyword_repeats_a_value() {
+    for rule in [
+        json!({"const": 1}),
+        json!({"enum": [1]}),
+        json!({"type": "integer"}),
+        json!({"pattern": "^x$"}),
+        json!({"format": "email"}),
+        json!({"minLength": 99}),
+        json!({"maxLength": 1}),
+        json!({"not": {}}),
+        json!({"anyOf": [{"type": "integer"}, {"type": "boolean"}]}),
+        json!({"oneOf": [{}, {}]}),
+    ] {
+        let schema = schema(&json!({"properties": {"a": rule}}));
+        let errors = schema.receive(json!({"a": "s3cret"}), Validation::Strict).expect_err("refused");
+        assert!(errors.iter().all(|error| !error.message.contains("s3cret")), "{errors:?}");
+    }
+    for rule in [
+        json!({"uniqueItems": true}),
+        json!({"items": {"type": "integer"}}),
+        json!({"prefixItems": [{}], "items": false}),
+        json!({"prefixItems": [{}], "unevaluatedItems": false}),
+        json!({"contains": {"type": "integer"}}),
+        json!({"maxItems": 1}),
+    ] {
+        let schema = schema(&json!({"properties": {"a": rule}}));
+        let errors = schema.receive(json!({"a": ["s3cret", "s3cret"]}), Validation::Strict).expect_err("refused");
+        assert!(errors.iter().all(|error| !error.message.contains("s3cret")), "{errors:?}");
+    }
 }
 
 #[test]

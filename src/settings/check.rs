@@ -216,11 +216,11 @@ impl Linter<'_> {
         let text = show(value);
         let (code, fault, help) = match unit {
             "duration" => ("bad_duration", units::duration(&text).err(), "write it as 30s, 10m, 28d or PT30S"),
-            "size" => ("bad_size", units::size(&text).err(), "write it as 64KiB, 1MiB or a number of bytes"),
-            "rate" => ("bad_rate", units::rate(&text).err(), "write it as 20/s or 500/m"),
-            "address" => ("bad_address", bad_address(&text), "write an IP address and a port: 127.0.0.1:8080"),
-            "network" => ("bad_address", bad_network(&text), "write an address or a network: 10.0.0.0/8"),
-            "url" => ("bad_url", bad_url(&text), "write what the outside sees: https://leads.contoso.com"),
+            "size" => ("invalid_value", units::size(&text).err(), "write it as 64KiB, 1MiB or a number of bytes"),
+            "rate" => ("invalid_value", units::rate(&text).err(), "write it as 20/s or 500/m"),
+            "address" => ("invalid_value", bad_address(&text), "write an IP address and a port: 127.0.0.1:8080"),
+            "network" => ("invalid_value", bad_network(&text), "write an address or a network: 10.0.0.0/8"),
+            "url" => ("invalid_value", bad_url(&text), "write what the outside sees: https://leads.contoso.com"),
             _ => return,
         };
         if let Some(fault) = fault {
@@ -236,7 +236,7 @@ impl Linter<'_> {
             (_, Some(max)) if number > max => format!("{number} is too large: at most {max}"),
             _ => return,
         };
-        self.add("wrong_value", pointer, message, None);
+        self.add("invalid_value", pointer, message, None);
     }
 
     fn connections(&mut self, value: &mut Value) {
@@ -366,7 +366,7 @@ impl Linter<'_> {
         let hint =
             nearest(value, choices.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let message = format!("`{}` cannot be `{value}`{hint}", dotted(pointer));
-        self.add("wrong_value", pointer, message, Some(format!("one of: {}", choices.join(", "))));
+        self.add("invalid_value", pointer, message, Some(format!("one of: {}", choices.join(", "))));
     }
 
     fn not_yet(&mut self, pointer: &str, what: &str) {

@@ -236,7 +236,7 @@ pub struct FlowText {
 /// A refused but authenticated request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RejectedRow {
-    /// Its id: a UUIDv7.
+    /// Its id: a time-ordered UUID.
     pub id: RunId,
     /// The flow's name.
     pub flow: String,
@@ -364,30 +364,39 @@ pub const STRIKES_MAX: u32 = 3;
 pub trait Store: Send + Sync + 'static {
     // --- writes: each answers after the sync ---
 
-    /// Stores a new run with everything it did before its first effect.
+    /// Stores a new run with everything it did before its first effect. A run with that id is there already: a repeat
+    /// after a lost answer, which changes nothing and answers `Ok`. Dropping the future does not take the run back.
     fn accept(&self, new: NewRun) -> Fut<'_, StoreResult<()>>;
-    /// Writes one commit of a run. Answers [`StoreError::Fenced`] when owner or epoch do not match.
+    /// Writes one commit of a run. Answers [`StoreError::Fenced`] when owner or epoch do not match; nothing of it is
+    /// written then. A repeat under the same epoch is harmless. A run that is to be cancelled is never put aside:
+    /// released, it is due at once and in no lane, and `held` becomes `queued`.
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
-    /// Takes due, unowned, unfinished runs: owner set, epoch + 1, status running. Oldest due first in each lane.
+    /// Takes due, unowned, unfinished runs that are not held: owner set, epoch + 1, status running. Oldest due first in
+    /// each lane. A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
+    /// answer, the runs are given back.
     fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
     /// Registers this node's life and takes the runs of dead owners back: owner null, due now, epoch + 1,
     /// strikes + 1; more than [`STRIKES_MAX`] strikes: held `poison`. A commit that ends a step sets strikes to 0.
     fn rescue(&self, owner: &str, now: Micros) -> Fut<'_, StoreResult<Rescued>>;
-    /// Keeps a refused request and enforces the caps of its flow.
+    /// Keeps a refused request and enforces the caps of its flow: the oldest go first, the newest always stays.
     fn reject(&self, row: RejectedRow, caps: RejectedCaps) -> Fut<'_, StoreResult<()>>;
     /// Notes that a rejected request was resubmitted.
     fn mark_resubmitted(&self, id: RunId, run: RunId) -> Fut<'_, StoreResult<()>>;
-    /// Marks a run to be cancelled. An unowned run becomes due at once so that a worker finds it.
+    /// Marks a run to be cancelled. An unowned run becomes due at once, in no lane (one may be paused) and not held, so
+    /// that a worker finds it.
     fn request_cancel(&self, run: RunId, now: Micros) -> Fut<'_, StoreResult<CancelAnswer>>;
-    /// Releases held runs whose code is `code` and, if given, whose lane is `lane`: due at once.
+    /// Releases held runs whose code is `code` and, if given, whose lane is `lane`: due at once, strikes forgotten.
+    /// Answers how many.
     fn release_held(&self, code: &str, lane: Option<&str>, now: Micros) -> Fut<'_, StoreResult<u64>>;
     /// Stores a flow text once; the id of the same digest ever after.
     fn pin_text(&self, text: FlowText, now: Micros) -> Fut<'_, StoreResult<TextId>>;
-    /// Deletes what is too old; answers how many rows went.
+    /// Deletes what is too old; answers how many rows went. Steps and payloads go with their runs; a text goes when no
+    /// run uses it and its flow pinned a later one. Embedded records stay.
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
     /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
-    /// Makes `slot` of `flow` one version newer (a missing slot is version 1); answers the new version.
+    /// Makes `slot` of `flow` one version newer; answers the new version. A slot that was never stored is at version 1,
+    /// so its first rotation answers 2.
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>>;
     /// Notes when key slots last let a request in.
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>>;

@@ -18,6 +18,10 @@ pub(super) const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
 pub(super) const PARENTHESES_DEPTH_MAX: usize = 32;
 /// Deepest nesting of blocks, for the same reason.
 pub(super) const BLOCK_DEPTH_MAX: usize = 16;
+/// Most `{{else if}}` that may be open at one place: the parser nests each in the one before.
+const ELSE_DEPTH_MAX: usize = 64;
+/// Longest run of backslashes: the parser looks through the whole run at each of them.
+const BACKSLASHES_MAX: usize = 100;
 
 /// Compiles `source`. The findings hold warnings only when there is a body.
 pub(super) fn compile(source: &str, destination: Destination) -> (Option<Body>, Vec<TemplateFinding>) {
@@ -103,34 +107,50 @@ fn refused_tags(tags: &[Tag], destination: Destination) -> Vec<TemplateFinding> 
     tags.iter().filter_map(refuse).collect()
 }
 
+/// What the parser could not take: it recurses, and looks ahead.
 fn too_deep(source: &str, tags: &[Tag]) -> Option<TemplateFinding> {
-    let mut blocks = 0_usize;
+    let finding =
+        |range: Range<usize>, message: String| Some(TemplateFinding::error("template_too_deep", range, message));
+    if let Some(start) = source.find(&"\\".repeat(BACKSLASHES_MAX + 1)) {
+        let message = format!("more than {BACKSLASHES_MAX} backslashes stand in a row");
+        return finding(start..start + BACKSLASHES_MAX + 1, message);
+    }
+    // For each open block, how many `{{else if}}` it has had.
+    let mut open: Vec<usize> = Vec::new();
     for tag in tags {
         match tag.kind {
-            TagKind::Open => blocks += 1,
-            TagKind::Close => blocks = blocks.saturating_sub(1),
+            TagKind::Open => open.push(0),
+            TagKind::ElseChain => open.iter_mut().last().into_iter().for_each(|chained| *chained += 1),
+            TagKind::Close => drop(open.pop()),
             _ => {}
         }
-        if blocks > BLOCK_DEPTH_MAX {
-            let message = format!("blocks are nested more than {BLOCK_DEPTH_MAX} deep");
-            return Some(TemplateFinding::error("template_too_deep", tag.range.clone(), message));
+        let range = tag.range.clone();
+        if open.len() > BLOCK_DEPTH_MAX {
+            return finding(range, format!("blocks are nested more than {BLOCK_DEPTH_MAX} deep"));
         }
-        let (mut depth, mut deepest) = (0_usize, 0_usize);
-        // Quotes are not looked at on purpose: the parser must be safe even where it reads them differently.
-        for byte in source[tag.inner.clone()].bytes() {
-            match byte {
-                b'(' | b'[' | b'{' => depth += 1,
-                b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            deepest = deepest.max(depth);
+        if open.iter().sum::<usize>() > ELSE_DEPTH_MAX {
+            return finding(range, format!("there are more than {ELSE_DEPTH_MAX} `{{{{else if}}}}` in a row"));
         }
-        if tag.kind != TagKind::Comment && deepest > PARENTHESES_DEPTH_MAX {
-            let message = format!("parentheses are nested more than {PARENTHESES_DEPTH_MAX} deep");
-            return Some(TemplateFinding::error("template_too_deep", tag.range.clone(), message));
+        if tag.kind != TagKind::Comment && parentheses_depth(&source[tag.inner.clone()]) > PARENTHESES_DEPTH_MAX {
+            return finding(range, format!("parentheses are nested more than {PARENTHESES_DEPTH_MAX} deep"));
         }
     }
     None
+}
+
+/// How deep brackets of any kind nest. Quotes are not looked at on purpose: the parser must be safe even where it
+/// reads them differently.
+fn parentheses_depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 /// Blocks that are not closed, closed by another name, or `{{else}}` outside of one.

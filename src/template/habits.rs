@@ -41,14 +41,20 @@ fn habit_at(source: &str, tokens: &[Token], at: usize) -> Option<&'static str> {
         }
         TokenKind::Quoted(_) if touches && previous.is_some_and(is_quoted) => Some("habit_quotes"),
         TokenKind::Index => Some("habit_index"),
-        TokenKind::Sign => sign_habit(source, text, previous),
+        TokenKind::Sign => {
+            let next = tokens.get(at + 1).filter(|next| next.range.start == token.range.end);
+            let is_step = next.is_some_and(|next| source[next.range.clone()].starts_with('['));
+            sign_habit(source, text, previous, is_step)
+        }
         _ => None,
     }
 }
 
-fn sign_habit(source: &str, text: &str, previous: Option<&Token>) -> Option<&'static str> {
+fn sign_habit(source: &str, text: &str, previous: Option<&Token>, is_step: bool) -> Option<&'static str> {
     match text {
-        "?." | "?" if previous.is_some() => Some("habit_optional_chain"),
+        "?." => Some("habit_optional_chain"),
+        "?" if is_step => Some("habit_optional_chain"),
+        "?" => Some("habit_operator"),
         "??" => Some("habit_coalesce"),
         "|" => Some("habit_pipe"),
         "=" => {
@@ -100,7 +106,9 @@ fn general_help(code: &str) -> &'static str {
         "habit_pipe" => "write  {{toUpper trigger.body.A}}",
         "habit_coalesce" => "write  {{coalesce trigger.body.A 'otherwise'}}",
         "habit_quotes" => r#"write  "it's"  or  'it\'s'"#,
-        _ => "write  (eq a b), (ne a b), (gt a b), (gte a b), (lt a b), (lte a b), (and a b), (or a b), (not a)",
+        _ => {
+            "write  (eq a b), (ne a b), (gt a b), (gte a b), (lt a b), (lte a b), (and a b), (or a b), (not a), (if a then else)"
+        }
     }
 }
 
@@ -267,12 +275,27 @@ impl Rewriter<'_> {
             text = format!("{text} {}", self.expression(depth + 1)?.nested());
             self.take(",");
         }
-        Some(match name.to_ascii_lowercase().as_str() {
-            "triggerbody" => Form::Operand("trigger.body".to_owned()),
-            "item" => Form::Operand("item".to_owned()),
-            _ => Form::Call(text),
-        })
+        Some(value_of(name, text.get(name.len()..)?.trim()).map_or(Form::Call(text), Form::Operand))
     }
+}
+
+/// Power Automate's functions that answer what has a path here: `triggerBody()`, `outputs('A')`, …
+fn value_of(function: &str, argument: &str) -> Option<String> {
+    let name = argument.trim_matches('\'');
+    let is_name = !name.is_empty() && name.chars().all(is_name_char);
+    let path = match function.trim_start_matches('@').to_ascii_lowercase().as_str() {
+        "triggerbody" if argument.is_empty() => "trigger.body".to_owned(),
+        "triggeroutputs" if argument.is_empty() => "trigger".to_owned(),
+        "item" if argument.is_empty() => "item".to_owned(),
+        "outputs" if is_name => format!("actions.{name}.outputs"),
+        "body" if is_name => format!("actions.{name}.outputs.body"),
+        "actions" | "variables" | "parameters" if is_name => {
+            format!("{}.{name}", function.trim_start_matches('@').to_ascii_lowercase())
+        }
+        "items" if is_name => format!("loops.{name}.item"),
+        _ => return None,
+    };
+    Some(path)
 }
 
 fn operand_text(form: &Form) -> Option<&str> {

@@ -244,6 +244,7 @@ fn habits_get_their_own_finding_with_the_right_form() {
         ("{{trigger.body.A = 1}}", "habit_operator", "=", "{{eq trigger.body.A 1}}"),
         ("{{trigger.body.A | toUpper}}", "habit_pipe", "|", "{{toUpper trigger.body.A}}"),
         ("{{trigger.body.A ?? 'x'}}", "habit_coalesce", "??", "{{coalesce trigger.body.A 'x'}}"),
+        ("{{@outputs('Create')?['body']}}", "habit_call", "@outputs(", "{{actions.Create.outputs.body}}"),
         ("{{concat 'it''s' trigger.body.A}}", "habit_quotes", "'s'", r"{{concat 'it\'s' trigger.body.A}}"),
     ] {
         let found = findings(source);
@@ -318,6 +319,21 @@ fn limits_guard_the_parser() {
     let blocks = |count: usize| format!("{}{}", "{{#if true}}".repeat(count), "{{/if}}".repeat(count));
     assert_eq!(findings(&blocks(17))[0].code, "template_too_deep");
     assert_eq!(render(&blocks(16), &json!({})), json!(""));
+    let chain = |count: usize| format!("{{{{#if false}}}}{}{{{{/if}}}}", "{{else if (not true)}}x".repeat(count));
+    assert_eq!(render(&chain(64), &json!({})), json!(""));
+    assert_eq!(findings(&chain(65))[0].code, "template_too_deep");
+    assert_eq!(findings(&"\\".repeat(60_000))[0].code, "template_too_deep");
+    let deep = format!("(eq 1 {}true{})", "(not ".repeat(31), ")".repeat(31));
+    let worst = format!("{{{{#if {deep}}}}}{{{{else}}}}").repeat(15)
+        + &format!("{{{{#if {deep}}}}}{}{{{{/if}}}}", format!("{{{{else if {deep}}}}}").repeat(64))
+        + &"{{/if}}".repeat(15);
+    assert_eq!(render(&worst, &json!({})), json!(""));
+    let both = format!(
+        "{}{}",
+        format!("{{{{#if {}true{}}}}}", "(not ".repeat(32), ")".repeat(32)).repeat(16),
+        "{{/if}}".repeat(16)
+    );
+    assert_eq!(render(&both, &json!({})), json!(""));
     assert_eq!(findings(&"x".repeat(64 * 1024 + 1))[0].code, "template_too_long");
     assert!(Template::compile(&format!("{{{{concat {}}}}}", "[".repeat(4000)), Destination::Plain).is_err());
 }

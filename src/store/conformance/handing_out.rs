@@ -1,6 +1,6 @@
 //! Claim, rescue, cancel, release, lanes.
 
-use super::{ME, accepted, at, claimed, commit, ended, owned, queued, step, stored};
+use super::{ME, accepted, all_accepted, at, claimed, commit, ended, owned, queued, step, stored};
 use crate::ids::RunId;
 use crate::run::{RunStatus, StepStatus};
 use crate::store::{CancelAnswer, LaneState, LaneWant, NewRun, Rescued, STRIKES_MAX, Store};
@@ -59,10 +59,7 @@ pub(crate) async fn a_claimed_run_brings_trigger_and_steps(store: &dyn Store) {
 }
 
 pub(crate) async fn a_rescue_takes_the_runs_of_the_dead(store: &dyn Store) {
-    let mut dead = Vec::new();
-    for seconds in 0..150 {
-        dead.push(accepted(store, in_lane(owned(seconds, "dead"), "crm", 9_000)).await);
-    }
+    let dead = all_accepted(store, (0..150).map(|seconds| in_lane(owned(seconds, "dead"), "crm", 9_000))).await;
     let mine = accepted(store, owned(200, ME)).await;
     let free = accepted(store, in_lane(queued(201), "crm", 9_000)).await;
     accepted(store, ended(202, RunStatus::Failed)).await;
@@ -181,9 +178,7 @@ pub(crate) async fn a_cancelled_run_is_never_put_aside(store: &dyn Store) {
 }
 
 pub(crate) async fn held_runs_are_released_by_code_and_lane(store: &dyn Store) {
-    for seconds in 0..130 {
-        accepted(store, held(seconds, "connection_missing", "crm")).await;
-    }
+    all_accepted(store, (0..130).map(|seconds| held(seconds, "connection_missing", "crm"))).await;
     let mail = accepted(store, held(200, "connection_missing", "mail")).await;
     let poison = accepted(store, held(201, "poison", "crm")).await;
     assert_eq!(store.release_held("connection_missing", Some("crm"), at(300)).await, Ok(130));

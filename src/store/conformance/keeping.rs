@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ME, T0, accepted, at, ended, owned, queued, record, step, stored};
+use super::{ME, T0, accepted, all_accepted, at, ended, owned, queued, record, step, stored};
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::{RunStatus, StepStatus};
@@ -149,9 +149,7 @@ pub(crate) async fn retention_goes_by_kind_and_takes_everything_along(store: &dy
 }
 
 pub(crate) async fn retention_keeps_to_its_budget(store: &dyn Store) {
-    for seconds in 0..100 {
-        accepted(store, ended(seconds, RunStatus::Succeeded)).await;
-    }
+    all_accepted(store, (0..100).map(|seconds| ended(seconds, RunStatus::Succeeded))).await;
     let budget = |rows_max| PruneBefore { rows_max, ..before(at(9_000)) };
     assert_eq!(store.prune(budget(70)).await, Ok(70));
     assert_eq!(store.prune(budget(70)).await, Ok(30));

@@ -13,10 +13,13 @@ pub(crate) use keeping::*;
 pub(crate) use looking::*;
 pub(crate) use running::*;
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use serde_json::{Value, json};
 
 use super::{Inflight, LaneWant, NewRun, RecordWrite, RunCommit, RunRow, StepIo, StepRow, Store, StoredRun};
-use crate::clock::{MICROS_PER_SEC, Micros};
+use crate::clock::{Fut, MICROS_PER_SEC, Micros};
 use crate::ids::RunId;
 use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
 
@@ -196,6 +199,37 @@ pub(crate) async fn accepted(store: &dyn Store, new: NewRun) -> RunId {
     let run = new.run.run_id;
     store.accept(new).await.expect("accepts");
     run
+}
+
+/// Stores all of them at once, so that a store that groups its writes may; their ids, in order.
+pub(crate) async fn all_accepted(store: &dyn Store, runs: impl IntoIterator<Item = NewRun>) -> Vec<RunId> {
+    let mut ids = Vec::new();
+    let mut writes = Vec::new();
+    for new in runs {
+        ids.push(new.run.run_id);
+        writes.push(store.accept(new));
+    }
+    for answer in joined(writes, || ()).await {
+        answer.expect("accepts");
+    }
+    ids
+}
+
+/// Starts all futures in their order, calls `between`, and waits for all; their answers, in order.
+pub(crate) async fn joined<T>(mut futures: Vec<Fut<'_, T>>, between: impl FnOnce()) -> Vec<T> {
+    let mut started = Vec::new();
+    for future in &mut futures {
+        started.push(poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await);
+    }
+    between();
+    let mut answers = Vec::new();
+    for (future, state) in futures.into_iter().zip(started) {
+        answers.push(match state {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => future.await,
+        });
+    }
+    answers
 }
 
 /// A run that must be there.

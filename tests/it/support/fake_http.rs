@@ -1,31 +1,29 @@
 //! The other side of an HTTP connection: counts what it gets and answers as it is told.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Request {
-    pub method: String,
-    pub path: String,
+pub(crate) struct Request {
     /// Lower-case names.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 }
 
 /// What to do with a request.
-pub enum Act {
+pub(crate) enum Act {
     /// Answer with a status and a JSON body.
     Answer(u16, &'static str),
     /// Close the connection without an answer.
@@ -33,14 +31,14 @@ pub enum Act {
 }
 
 /// A server on a free port of loopback.
-pub struct FakeHttp {
-    pub address: SocketAddr,
+pub(crate) struct FakeHttp {
+    pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl FakeHttp {
     /// Answers each request as `act` says (called with the number of requests before it).
-    pub fn start(act: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(act: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
@@ -55,16 +53,16 @@ impl FakeHttp {
     }
 
     /// Takes everything with 200 and `{}`.
-    pub fn willing() -> Self {
+    pub(crate) fn willing() -> Self {
         Self::start(|_, _| Act::Answer(200, "{}"))
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// What has arrived so far.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("lock").clone()
     }
 }
@@ -98,8 +96,6 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
     if reader.read_line(&mut line).ok()? == 0 {
         return None;
     }
-    let mut words = line.split_whitespace();
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let mut headers = Vec::new();
     let mut length = 0;
     loop {
@@ -118,5 +114,5 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body })
+    Some(Request { headers, body })
 }

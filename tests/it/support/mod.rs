@@ -1,8 +1,8 @@
 //! A user's workspace, the real binary, and the other side of its connections.
 
-pub mod fake_http;
-pub mod sink;
-pub mod wire;
+pub(crate) mod fake_http;
+pub(crate) mod sink;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,21 +14,21 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long a test waits for something that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The project's folder.
-pub fn project() -> &'static Path {
+pub(crate) fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A folder with `flows/`, `schemas/` and `examples/` as a user has them.
-pub struct Workspace {
+pub(crate) struct Workspace {
     folder: tempfile::TempDir,
 }
 
 impl Workspace {
     /// Empty `flows/`; the project's `schemas/` and `examples/`.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("flows")).expect("flows");
         for name in ["schemas", "examples"] {
@@ -38,18 +38,18 @@ impl Workspace {
     }
 
     /// The project's own flows, schemas and examples: what a newcomer has after cloning.
-    pub fn cloned() -> Self {
+    pub(crate) fn cloned() -> Self {
         let workspace = Self::empty();
         copy_folder(&project().join("flows"), &workspace.path().join("flows"));
         workspace
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Writes a file, folders included.
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         fs::write(&path, text).expect("write");
@@ -57,7 +57,7 @@ impl Workspace {
     }
 
     /// The binary, about to run in this workspace.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leadflow"));
         command.args(arguments).current_dir(self.path()).env_remove("LEADFLOW_ENV").env("NO_COLOR", "1");
         command.stdin(Stdio::null());
@@ -65,12 +65,12 @@ impl Workspace {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the binary runs")
     }
 
     /// Runs a command that must exit with `code`; its standard output.
-    pub fn expect(&self, code: i32, arguments: &[&str]) -> String {
+    pub(crate) fn expect(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "leadflow {}\n{out}\n{err}", arguments.join(" "));
@@ -78,37 +78,37 @@ impl Workspace {
     }
 
     /// Runs a command that must succeed and print JSON.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.expect(0, arguments)).expect("JSON")
     }
 
     /// A run as `runs show --json` prints it, whatever became of it: a run that failed is exit code 1.
-    pub fn show(&self, id: &str) -> Value {
+    pub(crate) fn show(&self, id: &str) -> Value {
         let output = self.run(&["runs", "show", id, "--json"]);
         assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// Starts `serve` on free ports and waits until it is ready.
-    pub fn serve(&self) -> Server {
+    pub(crate) fn serve(&self) -> Server {
         self.serve_with(&[])
     }
 
     /// Starts `serve` with further arguments.
-    pub fn serve_with(&self, further: &[&str]) -> Server {
+    pub(crate) fn serve_with(&self, further: &[&str]) -> Server {
         let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         arguments.extend(further);
         Server::start(self.command(&arguments))
     }
 
     /// Runs of the store, newest first.
-    pub fn runs(&self) -> Vec<Value> {
+    pub(crate) fn runs(&self) -> Vec<Value> {
         let listed = self.json(&["runs", "list", "--json", "--limit", "100000"]);
         listed.as_array().expect("a list").clone()
     }
 
     /// Waits until every run has ended; the runs.
-    pub fn until_ended(&self) -> Vec<Value> {
+    pub(crate) fn until_ended(&self) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let runs = self.runs();
@@ -122,17 +122,17 @@ impl Workspace {
 }
 
 /// A running `leadflow serve`. Killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     /// Complete URLs by flow.
-    pub urls: BTreeMap<String, String>,
+    pub(crate) urls: BTreeMap<String, String>,
     /// What it printed until it was ready.
-    pub announced: String,
+    pub(crate) announced: String,
 }
 
 impl Server {
     /// Starts a prepared command and reads its announcement.
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("serve starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout"));
         let mut announced = String::new();
@@ -163,25 +163,25 @@ impl Server {
     }
 
     /// The URL of a flow.
-    pub fn url(&self, flow: &str) -> &str {
+    pub(crate) fn url(&self, flow: &str) -> &str {
         self.urls.get(flow).unwrap_or_else(|| panic!("no URL for {flow}:\n{}", self.announced))
     }
 
     /// SIGKILL: nothing is flushed, nothing is said.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
 
     /// SIGTERM; the exit code.
-    pub fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
         self.child.wait().expect("wait").code()
     }
 
     /// The process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 }
@@ -195,7 +195,7 @@ impl Drop for Server {
 }
 
 /// Copies a folder of plain files and sub-folders.
-pub fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("folder");
     for entry in fs::read_dir(from).expect("a readable folder") {
         let path = entry.expect("entry").path();
@@ -209,7 +209,7 @@ pub fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// Every file below `folder` with `extension`.
-pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if let Ok(entries) = fs::read_dir(folder) {
         for path in entries.map(|entry| entry.expect("entry").path()) {
@@ -225,6 +225,6 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 /// The published sample lead.
-pub fn sample() -> String {
+pub(crate) fn sample() -> String {
     fs::read_to_string(project().join("examples/lead.json")).expect("the sample")
 }

@@ -9,16 +9,16 @@ use std::process::{Child, Command, Stdio};
 const REQUIREMENT: &str = "aiosmtpd==1.4.6";
 
 /// A running mail server. Dropped, it ends.
-pub struct Sink {
+pub(crate) struct Sink {
     /// Where it listens, on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
     folder: tempfile::TempDir,
     process: Child,
 }
 
 impl Sink {
     /// Starts one; `mode` is `starttls`, `tls` or `plain`. The login is `lead` / `secret`, except for `plain`.
-    pub fn start(mode: &str) -> Self {
+    pub(crate) fn start(mode: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for mails");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/counterparts/smtp_sink.py");
         let mut process = Command::new(python())
@@ -38,12 +38,12 @@ impl Sink {
     }
 
     /// The certificate to trust: a PEM file.
-    pub fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
     }
 
     /// The mails taken so far, oldest first: the envelope as `X-Envelope-` headers, then the message.
-    pub fn mails(&self) -> Vec<String> {
+    pub(crate) fn mails(&self) -> Vec<String> {
         let files = fs::read_dir(self.folder.path()).expect("the folder of mails");
         let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));

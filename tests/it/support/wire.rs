@@ -9,33 +9,33 @@ use serde_json::Value;
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Lower-case names.
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 }
 
 /// `http://host:port/rest` in its two parts.
-pub fn split(url: &str) -> (SocketAddr, String) {
+pub(crate) fn split(url: &str) -> (SocketAddr, String) {
     let rest = url.strip_prefix("http://").expect("plain http");
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     (host.parse().expect("an address"), format!("/{path}"))
 }
 
 /// Posts JSON.
-pub fn post(url: &str, body: &str) -> io::Result<Answer> {
+pub(crate) fn post(url: &str, body: &str) -> io::Result<Answer> {
     send("POST", url, &[("content-type", "application/json")], body.as_bytes())
 }
 
 /// Sends a request and reads its answer.
-pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+pub(crate) fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
     let (address, path) = split(url);
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
@@ -46,7 +46,7 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> i
 }
 
 /// Sends bytes as they are and reads one answer.
-pub fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
+pub(crate) fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(150)))?;
     // A server that answers early (413) may close before everything is written; its answer is still there to read.
@@ -60,7 +60,7 @@ pub fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
 }
 
 /// The answer in `bytes`, complete or not at all.
-pub fn parse(bytes: &[u8]) -> Option<Answer> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.split("\r\n");

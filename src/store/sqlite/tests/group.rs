@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::store::conformance::{ME, accepted, at, claimed, queued, stored};
+use crate::store::conformance::{ME, accepted, all_accepted, at, claimed, ended, joined, queued, stored, trigger};
 use crate::store::{LaneWant, NewRun};
 
 /// Keeps the writer busy until the sender is used or dropped, so that what is queued meanwhile is one group.
@@ -33,55 +33,33 @@ fn inconsistent(seconds: i64) -> NewRun {
     new
 }
 
-/// The writer's count of transactions that changed something.
-async fn wal_commits(store: &SqliteStore) -> i64 {
-    // Each commit of the writer is one step of the WAL for every other connection.
-    store.read(|conn| conn.pragma_query_value(None, "data_version", |row| row.get(0))).await.expect("reads")
-}
-
 #[tokio::test]
 async fn what_queued_up_is_one_transaction_and_a_bad_request_fails_alone() {
-    let (store, _folder) = serving();
-    let before = wal_commits(&store).await;
+    let (store, folder) = serving();
+    let path = database(&folder);
     let go = stopped(&store).await;
     let good: Vec<NewRun> = (0..20).map(queued).collect();
     let ids: Vec<RunId> = good.iter().map(|new| new.run.run_id).collect();
-    let writes: Vec<_> = good.into_iter().map(|new| store.accept(new)).collect();
-    let all = join(writes, Some(go)).await;
+    let mut writes: Vec<_> = good.into_iter().map(|new| store.accept(new)).collect();
+    // Served behind the accepts of its group: it finds their runs, and another connection does not yet.
+    writes.push(Box::pin(store.on_writer(move |conn| {
+        let runs = |conn: &Connection| conn.query_row("SELECT count(*) FROM runs", [], |row| row.get::<_, i64>(0));
+        assert_eq!((runs(conn)?, runs(&Connection::open(&path)?)?), (20, 0), "one transaction for all");
+        Ok(())
+    })));
+    let all = joined(writes, || drop(go)).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
-    assert_eq!(wal_commits(&store).await, before + 1, "twenty accepts, one commit");
 
     let go = stopped(&store).await;
     let mut writes: Vec<_> = (20..30).map(|n| store.accept(queued(n))).collect();
     writes.insert(5, store.accept(inconsistent(99)));
-    let all = join(writes, Some(go)).await;
+    let all = joined(writes, || drop(go)).await;
     assert_eq!(all.iter().filter(|answer| answer.is_err()).count(), 1);
     assert!(matches!(all[5], Err(StoreError::Unavailable(_))));
     for id in ids {
         stored(&store, id).await;
     }
     assert_eq!(store.unfinished("leads", 100).await, Ok(30));
-}
-
-/// Starts all writes in order, lets the writer go on, and waits for the answers.
-async fn join<'a, T: Send + 'a>(
-    mut writes: Vec<Fut<'a, StoreResult<T>>>,
-    go: Option<mpsc::Sender<()>>,
-) -> Vec<StoreResult<T>> {
-    let mut early = Vec::new();
-    for write in &mut writes {
-        // The first poll queues the request.
-        early.push(std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context))).await);
-    }
-    drop(go);
-    let mut answers = Vec::new();
-    for (write, early) in writes.into_iter().zip(early) {
-        answers.push(match early {
-            std::task::Poll::Ready(answer) => answer,
-            std::task::Poll::Pending => write.await,
-        });
-    }
-    answers
 }
 
 #[tokio::test]
@@ -94,10 +72,10 @@ async fn a_full_disk_is_told_and_heals_without_a_restart() {
     };
     store.on_writer(fill).await.expect("the disk is full from here on");
     let mut large = queued(1);
-    large.run.trigger = Some(crate::store::conformance::trigger(&"x".repeat(1 << 20)));
+    large.run.trigger = Some(trigger(&"x".repeat(1 << 20)));
     let large_id = large.run.run_id;
     let go = stopped(&store).await;
-    let answers = join(vec![store.accept(large.clone())], Some(go)).await;
+    let answers = joined(vec![store.accept(large.clone())], || drop(go)).await;
     assert!(matches!(&answers[0], Err(StoreError::Unavailable(why)) if why.contains("full")), "{answers:?}");
     assert_eq!(store.run(large_id).await, Ok(None));
     // The limit belonged to the connection: a fresh one finds a disk with room.
@@ -117,7 +95,7 @@ async fn a_commit_that_fails_is_told_to_everybody_in_it() {
     });
     let new = queued(0);
     let run = new.run.run_id;
-    let answers = join(vec![Box::pin(orphan), store.accept(new.clone())], Some(go)).await;
+    let answers = joined(vec![Box::pin(orphan), store.accept(new.clone())], || drop(go)).await;
     assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable(_)))), "{answers:?}");
     assert_eq!(store.run(run).await, Ok(None), "what was not promised is not there");
     store.accept(new).await.expect("the next transaction is a fresh one");
@@ -138,7 +116,7 @@ async fn a_full_queue_refuses_at_once() {
     options.queue_max = 2;
     let store = SqliteStore::open(options).expect("opens");
     let go = stopped(&store).await;
-    let answers = join((0..4).map(|n| store.accept(queued(n))).collect(), Some(go)).await;
+    let answers = joined((0..4).map(|n| store.accept(queued(n))).collect(), || drop(go)).await;
     let refused: Vec<bool> = answers.iter().map(Result::is_err).collect();
     assert_eq!(refused, [false, false, true, true]);
 }
@@ -193,11 +171,12 @@ async fn a_run_that_cannot_be_read_is_held_and_does_not_block_its_lane() {
 #[tokio::test]
 async fn retention_gives_pages_back_to_the_file_system() {
     let (store, _folder) = serving();
-    for seconds in 0..16 {
-        let mut new = crate::store::conformance::ended(seconds, RunStatus::Succeeded);
-        new.run.trigger = Some(crate::store::conformance::trigger(&"x".repeat(1 << 20)));
-        accepted(&store, new).await;
-    }
+    let large = (0..16).map(|seconds| {
+        let mut new = ended(seconds, RunStatus::Succeeded);
+        new.run.trigger = Some(trigger(&"x".repeat(1 << 20)));
+        new
+    });
+    all_accepted(&store, large).await;
     let pages = |conn: &Connection| conn.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0));
     let before = store.on_writer(pages).await.expect("reads");
     let all = at(99);
