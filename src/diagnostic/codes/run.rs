@@ -58,7 +58,8 @@ in a URL are percent-encoded; a `url` that is one lone expression is a whole URL
         "bad_method",
         "the HTTP method is not valid",
         "\
-One of GET HEAD POST PUT PATCH DELETE OPTIONS.
+One of GET HEAD POST PUT PATCH DELETE OPTIONS, in capitals. A template cannot choose it: it is fixed
+when the flow is loaded.
 ",
     ),
     error(

@@ -117,7 +117,7 @@ Power Automate doubles a quote inside a text; here texts have JSON's escapes.
     {{concat 'it\\'s' x}}        yes
 ",
     ),
-    warning(
+    error(
         "lone_literal",
         "a constant needs no template",
         "\

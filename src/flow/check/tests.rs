@@ -151,7 +151,7 @@ fn keys_and_types_of_an_action_are_told_once_each() {
         let text = action.replace(from, to);
         assert_eq!(told_of(&text), want, "{text}");
     };
-    case("fields:", "field:", &[("missing_key", 1, 5), ("unknown_key", 5, 5)]);
+    case("fields:", "field:", &[("unknown_key", 5, 5)]);
     case("\nentity: leads", "", &[("entity_missing", 1, 5)]);
     case("entity: leads", "entity: 5", &[("wrong_type", 4, 13)]);
     case("entity: leads", "entity: ''", &[("invalid_value", 4, 13)]);
@@ -228,7 +228,6 @@ trigger:
 acitons: []
 ";
     let want = [
-        ("missing_key", 1, 1),
         ("bad_name", 1, 7),
         ("wrong_type", 2, 10),
         ("not_yet", 3, 1),
