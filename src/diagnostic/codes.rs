@@ -25,6 +25,11 @@ pub fn find(code: &str) -> Option<&'static CodeDoc> {
 
 /// The usual severity of `code`; unknown codes are errors.
 pub fn severity(code: &str) -> Severity {
-    if code == "open_schema" { return Severity::Note; } if code == "unknown_path" { return Severity::Warning; }
+    if code == "open_schema" {
+        return Severity::Note;
+    }
+    if code == "unknown_path" {
+        return Severity::Warning;
+    }
     find(code).map_or(Severity::Error, |doc| doc.severity)
 }
