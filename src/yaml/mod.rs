@@ -112,19 +112,21 @@ fn options() -> serde_yaml::Options {
 
 /// All duplicate keys; the crate names only the first, and may know one that the event scan does not (`1` and `0x1`).
 fn duplicates(file: &str, text: &str, key: Option<&str>, location: Location) -> Vec<Diagnostic> {
-    let finding = |key: &str, at: &Range<usize>, first: Option<&Range<usize>>| {
+    let finding = |key: &str, path: &str, at: &Range<usize>, first: Option<&Range<usize>>| {
         let message = match first.map(|first| lines::place(file, text, first).line) {
             Some(line) => format!("the key `{key}` stands twice in one block; the first one is in line {line}"),
             None => format!("the key `{key}` stands twice in one block"),
         };
-        Diagnostic::new("duplicate_key", lines::place(file, text, at), key, message)
+        Diagnostic::new("duplicate_key", lines::place(file, text, at), path, message)
             .help("keep one of them: the first one counts here")
     };
     let found = events::duplicate_keys(text);
     if found.is_empty() {
-        return vec![finding(key.unwrap_or("?"), &byte_range(location), None)];
+        let key = key.unwrap_or("?");
+        return vec![finding(key, key, &byte_range(location), None)];
     }
-    found.iter().map(|duplicate| finding(&duplicate.key, &duplicate.second, Some(&duplicate.first))).collect()
+    let findings = found.iter().map(|found| finding(&found.key, &found.path, &found.second, Some(&found.first)));
+    findings.collect()
 }
 
 fn byte_range(location: Location) -> Range<usize> {

@@ -20,7 +20,8 @@ pub(super) fn finding(file: &str, text: &str, error: &Error, at: usize) -> Diagn
     }
     let (at, message, help) = translate(text, &said, at);
     let line = lines::line_around(text, at);
-    let end = text[at.min(line.end)..line.end].find(' ').map_or(line.end, |length| at + length).max(at + 1);
+    let rest = &text[at.min(line.end)..line.end];
+    let end = at + rest.find(" #").unwrap_or(rest.len()).max(1);
     let place = lines::place(file, text, &(at..end));
     let finding = Diagnostic::new("yaml_syntax", place, "", message);
     match help {
@@ -40,13 +41,19 @@ fn too_large(file: &str, text: &str, at: usize) -> Diagnostic {
     ))
 }
 
+const OPEN_BRACKET: &str = "this bracket is never closed";
+
+/// Place, message and help.
 type Translation = (usize, String, Option<String>);
 
 /// Place, message and help. The crate's messages are matched by their stable words; an unknown one is passed on.
 fn translate(text: &str, said: &str, at: usize) -> Translation {
     let says = |words: &str| said.contains(words);
     if says("mapping values are not allowed") || says("illegal placement of ':'") {
-        return colon(text, at);
+        return match events::open_bracket(text) {
+            Some(bracket) => (bracket, OPEN_BRACKET.into(), Some("close it, or quote the text".into())),
+            None => colon(text, at),
+        };
     }
     if says("tabs disallowed") || says("tab") && says("indentation") {
         let line = lines::line_around(text, at);
@@ -62,7 +69,7 @@ fn translate(text: &str, said: &str, at: usize) -> Translation {
         return (start, "this quote is never closed".into(), Some("close it on its own line".into()));
     }
     if says("unclosed bracket") || says("did not find expected ',' or") {
-        return (at, "this bracket is never closed".into(), Some("close it, or quote the text".into()));
+        return (at, OPEN_BRACKET.into(), Some("close it, or quote the text".into()));
     }
     if says("misplaced bracket") {
         return (at, "this bracket closes nothing".into(), Some("remove it, or quote the text".into()));

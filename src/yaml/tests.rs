@@ -108,6 +108,7 @@ fn syntax_errors_are_one_finding_in_our_words() {
         ("a:\n\t- b\n", 2, 1, "a tab indents this line; YAML takes spaces only"),
         ("a: 1\nb: \"x\nc: 2\n", 2, 4, "this quote is never closed"),
         ("a: [1, 2\n", 1, 4, "this bracket is never closed"),
+        ("a: {b: 1, c: [2\nd: 3\n", 1, 14, "this bracket is never closed"),
         ("a: @foo\n", 1, 4, "a text cannot start with `@` unless it is quoted"),
         ("a: 'it's'\n", 1, 8, "the text ended at the ' before this"),
         ("a: *nope\n", 1, 4, "a value that starts with `*` means an anchor, and none of this name stands above"),

@@ -5,6 +5,7 @@ mod cli;
 mod crash;
 mod drain;
 mod fault_sweep;
+mod faulty_flows;
 mod http_answers;
 mod main_path;
 mod readme;

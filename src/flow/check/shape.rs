@@ -126,10 +126,10 @@ impl<'a> Shape<'a> {
             other => format!("a duration is a text, this is {}", kind_of(other)),
         };
         let help = match value {
-            Value::Number(number) => format!("write the unit: {}: {number}s", last(pointer)),
-            _ => "write a number with its unit, such as 30s, 10m, 2h or 28d, or ISO 8601 such as PT30S".into(),
+            Value::Number(number) => Some(format!("write the unit: {}: {number}s", last(pointer))),
+            _ => None,
         };
-        self.report("bad_duration", pointer, problem, Some(help));
+        self.report("bad_duration", pointer, problem, help);
         None
     }
 
@@ -182,11 +182,12 @@ impl<'a> Shape<'a> {
             None => None,
         };
         let mut clean = Map::new();
+        let mut meant = Vec::new();
         for (key, value) in entries {
             let at = child(pointer, key);
             let property = properties.and_then(|properties| properties.get(key)).or(others);
             let Some(property) = property else {
-                self.unknown_key(pointer, key, properties);
+                meant.extend(self.unknown_key(pointer, key, properties));
                 continue;
             };
             if let Some(later) = property.get("x-not-yet").and_then(Value::as_str) {
@@ -202,23 +203,27 @@ impl<'a> Shape<'a> {
             }
         }
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            if !entries.contains_key(key) {
+            // One slip is one finding: a key that was misspelt is not missing as well.
+            if !entries.contains_key(key) && !meant.contains(&key) {
                 self.missing(pointer, key);
             }
         }
         clean
     }
 
-    fn unknown_key(&mut self, pointer: &str, key: &str, properties: Option<&'a Map<String, Value>>) {
+    /// Tells of an unknown key; the answer is the one that was probably meant.
+    fn unknown_key(&mut self, pointer: &str, key: &str, properties: Option<&'a Map<String, Value>>) -> Option<&'a str> {
         let known = properties.into_iter().flatten().filter(|(_, schema)| schema.get("x-not-yet").is_none());
-        let known: Vec<&str> = known.map(|(key, _)| key.as_str()).collect();
+        let known: Vec<&'a str> = known.map(|(key, _)| key.as_str()).collect();
         let block = self.block_name(pointer);
-        let message = match nearest(key, known.iter().copied()) {
+        let near = nearest(key, known.iter().copied());
+        let message = match near {
             Some(near) => format!("{block} has no key `{key}`; did you mean `{near}`?"),
             None => format!("{block} has no key `{key}`"),
         };
         let help = format!("known keys: {}", known.join(" "));
         self.report_key("unknown_key", &child(pointer, key), message, Some(help));
+        near
     }
 
     fn missing(&mut self, pointer: &str, key: &str) {
@@ -268,7 +273,7 @@ impl<'a> Shape<'a> {
         let raw = raw.unwrap_or_default().lines().next().unwrap_or_default().trim();
         let key = last(pointer);
         match value {
-            Value::Number(_) | Value::Bool(_) if expected.contains("a text") => {
+            Value::Number(_) | Value::Bool(_) if expected.contains("a text") && !expected.contains("true") => {
                 Some(format!("quote it: write  {key}: \"{raw}\""))
             }
             Value::Object(_) if expected.contains("a text") && raw.starts_with('{') => {
