@@ -121,6 +121,7 @@ async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
         let reserved = permit.map(|index| permits.swap_remove(index)).into_iter().collect();
         take_up(engine, stored, reserved).await;
     }
+    permits.into_iter().for_each(Permit::unused);
     Ok(next)
 }
 

@@ -26,12 +26,18 @@ struct Lane {
 pub struct Permit {
     lanes: Arc<Lanes>,
     lane: String,
+    quiet: bool,
 }
 
 impl Permit {
     /// The lane that it is of.
     pub fn lane(&self) -> &str {
         &self.lane
+    }
+
+    /// Gives a slot back that a claim had no run for: nobody needs to be told, or the claim would wake itself for ever.
+    pub fn unused(mut self) {
+        self.quiet = true;
     }
 }
 
@@ -48,7 +54,7 @@ impl Drop for Permit {
             }
         }
         drop(lanes);
-        if waiting {
+        if waiting && !self.quiet {
             self.lanes.wake.notify_one();
         }
     }
@@ -78,7 +84,7 @@ impl Lanes {
             return None;
         }
         entry.used += 1;
-        Some(Permit { lanes: Arc::clone(self), lane: lane.to_owned() })
+        Some(Permit { lanes: Arc::clone(self), lane: lane.to_owned(), quiet: false })
     }
 
     /// Up to `wanted` slots for runs that are about to be claimed from the lane's backlog.
@@ -87,7 +93,7 @@ impl Lanes {
         let entry = lanes.entry(lane.to_owned()).or_default();
         let free = entry.slots.unwrap_or(self.default_slots).saturating_sub(entry.used).min(wanted);
         entry.used += free;
-        (0..free).map(|_| Permit { lanes: Arc::clone(self), lane: lane.to_owned() }).collect()
+        (0..free).map(|_| Permit { lanes: Arc::clone(self), lane: lane.to_owned(), quiet: false }).collect()
     }
 
     /// A run that is due now was stored for this lane without an owner.
@@ -106,6 +112,11 @@ impl Lanes {
             lanes.entry(name.clone()).or_default().backlog = *backlog;
         }
         lanes.retain(|_, lane| lane.slots.is_some() || lane.used > 0 || lane.backlog > 0);
+    }
+
+    /// Whether anybody waits in the store for a slot.
+    pub fn has_backlog(&self) -> bool {
+        self.lock().values().any(|lane| lane.backlog > 0)
     }
 
     /// Slots in use over all lanes.

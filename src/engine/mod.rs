@@ -286,5 +286,9 @@ impl Drop for Presence {
     fn drop(&mut self) {
         self.engine.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
         self.engine.idle.notify_waiters();
+        // It may have been the suspect that others wait for, or the one that kept memory full.
+        if self.engine.ports.lanes.has_backlog() {
+            self.engine.wake.notify_one();
+        }
     }
 }

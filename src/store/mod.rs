@@ -357,8 +357,13 @@ pub struct Rescued {
     pub held: u64,
 }
 
-/// Rescues without progress after which a run is held as `poison`.
-pub const STRIKES_MAX: u32 = 3;
+/// Rescues without progress from which on a run is a suspect: it is claimed only while no other suspect is in work, so
+/// that a run which kills its process does not take the strikes of its neighbours with it.
+pub const SUSPECT_STRIKES: u32 = 3;
+
+/// Rescues without progress after which a run is held as `poison`. High enough that a machine which is killed again and
+/// again from outside, faster than it can work, holds nobody who is only unlucky.
+pub const STRIKES_MAX: u32 = 8;
 
 /// The verbs of the store.
 pub trait Store: Send + Sync + 'static {

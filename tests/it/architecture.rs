@@ -201,11 +201,13 @@ fn every_extension_is_listed_and_documented() {
     {
         let implementations = sources()
             .iter()
-            .filter(|(path, text)| module_of(path) == folder && !is_test_file(path) && {
-                let code = production(text);
-                ["impl Action for", "impl super::Action for", "impl Connector for", "impl super::Connector for"]
-                    .iter()
-                    .any(|word| code.contains(word))
+            .filter(|(path, text)| {
+                module_of(path) == folder && !is_test_file(path) && {
+                    let code = production(text);
+                    ["impl Action for", "impl super::Action for", "impl Connector for", "impl super::Connector for"]
+                        .iter()
+                        .any(|word| code.contains(word))
+                }
             })
             .count();
         assert_eq!(implementations, listed, "every file in {folder}/ is in its ALL list");

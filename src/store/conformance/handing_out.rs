@@ -3,7 +3,7 @@
 use super::{ME, accepted, all_accepted, at, claimed, commit, ended, owned, queued, step, stored};
 use crate::ids::RunId;
 use crate::run::{RunStatus, StepStatus};
-use crate::store::{CancelAnswer, LaneState, LaneWant, NewRun, Rescued, STRIKES_MAX, Store};
+use crate::store::{CancelAnswer, LaneState, LaneWant, NewRun, Rescued, STRIKES_MAX, SUSPECT_STRIKES, Store};
 
 fn in_lane(mut new: NewRun, lane: &str, due_seconds: i64) -> NewRun {
     lane.clone_into(&mut new.run.lane);
@@ -92,7 +92,28 @@ pub(crate) async fn a_run_without_progress_is_held_as_poison(store: &dyn Store) 
     assert_eq!((held.status, held.code.as_deref(), held.owner), (RunStatus::Held, Some("poison"), None));
     assert_eq!(claimed(store, "crm", 9, at(2_000)).await, []);
     assert_eq!(store.release_held("poison", None, at(1_000)).await, Ok(1));
-    assert_eq!(crash(store, 10..11).await, Rescued { runs: 1, held: 0 }, "released, it is trusted again");
+    assert_eq!(crash(store, 20..21).await, Rescued { runs: 1, held: 0 }, "released, it is trusted again");
+}
+
+pub(crate) async fn suspects_work_one_at_a_time(store: &dyn Store) {
+    let mut runs = Vec::new();
+    for number in 0..3 {
+        runs.push(accepted(store, queued(number)).await);
+    }
+    crash(store, 0..SUSPECT_STRIKES).await;
+    let fresh = accepted(store, queued(9)).await;
+    let mut first = claimed(store, "crm", 9, at(2_000)).await;
+    first.sort_unstable();
+    assert_eq!(first.len(), 2, "one suspect beside the fresh run");
+    assert!(first.contains(&fresh));
+    assert_eq!(claimed(store, "crm", 9, at(2_000)).await, [], "the others wait for it");
+    let suspect = *first.iter().find(|run| **run != fresh).expect("the suspect");
+    let mut end = commit(suspect);
+    end.epoch = stored(store, suspect).await.run.epoch;
+    (end.status, end.finished_at, end.release) = (RunStatus::Succeeded, Some(at(2_001)), true);
+    store.commit(end).await.expect("commits");
+    let next = claimed(store, "crm", 9, at(2_002)).await;
+    assert!(next.len() == 1 && runs.contains(&next[0]) && next[0] != suspect);
 }
 
 pub(crate) async fn progress_forgives_strikes(store: &dyn Store) {

@@ -42,6 +42,7 @@ macro_rules! conformance {
             a_rescue_takes_the_runs_of_the_dead
             a_run_without_progress_is_held_as_poison
             progress_forgives_strikes
+            suspects_work_one_at_a_time
             a_cancel_reaches_whoever_works_on_the_run
             a_cancel_wakes_what_nobody_works_on
             a_cancelled_run_is_never_put_aside

@@ -1,6 +1,6 @@
 //! The verbs that hand runs out and take them back: claim, rescue, release.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::queue::{Class, Job};
 use super::writer::{Applied, Request, Verb};
@@ -8,7 +8,7 @@ use super::{read, rows};
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
-use crate::store::{LaneWant, Owner, Rescued, STRIKES_MAX, StoredRun};
+use crate::store::{LaneWant, Owner, Rescued, STRIKES_MAX, SUSPECT_STRIKES, StoredRun};
 
 /// Runs that one slice of maintenance touches: about a millisecond.
 pub(super) const SLICE_ROWS: usize = 64;
@@ -19,10 +19,21 @@ const CODE_POISON: &str = "poison";
 /// The code of a run that is held because its row cannot be understood: it must not keep its lane from being claimed.
 const CODE_UNREADABLE: &str = "unreadable";
 
-/// What may be claimed, oldest due first.
+/// What may be claimed, oldest due first, without suspects.
 pub(super) const SQL_DUE: &str = "SELECT run_id FROM runs INDEXED BY runs_due \
-     WHERE lane = ?1 AND due_at <= ?2 AND finished_at IS NULL AND owner IS NULL AND status <> 'held' \
+     WHERE lane = ?1 AND due_at <= ?2 AND finished_at IS NULL AND owner IS NULL AND status <> 'held' AND strikes < ?4 \
      ORDER BY due_at, rowid LIMIT ?3";
+
+/// The suspect that is due first. The number of strikes is written out, as in the index that serves it.
+pub(super) const SQL_SUSPECT: &str = "SELECT run_id FROM runs INDEXED BY runs_suspect \
+     WHERE lane = ?1 AND due_at <= ?2 AND finished_at IS NULL AND owner IS NULL AND status <> 'held' AND strikes >= 3 \
+     ORDER BY due_at, rowid LIMIT 1";
+
+/// Whether a suspect is in work.
+pub(super) const SQL_SUSPECT_IN_WORK: &str = "SELECT EXISTS (SELECT 1 FROM runs INDEXED BY runs_suspect_owned \
+     WHERE owner IS NOT NULL AND finished_at IS NULL AND strikes >= 3)";
+
+const _: () = assert!(SUSPECT_STRIKES == 3, "the suspects' indexes and queries have the number written out");
 
 /// [`Store::claim`](crate::store::Store::claim).
 pub(super) struct Claim {
@@ -40,11 +51,24 @@ impl Verb for Claim {
 
     fn apply(&self, conn: &Connection) -> Applied<Vec<StoredRun>> {
         let mut claimed = Vec::new();
-        for want in &self.wants {
-            let due: Vec<RunId> = conn
+        let mut suspect_in_work: bool = conn.prepare_cached(SQL_SUSPECT_IN_WORK)?.query_row([], |row| row.get(0))?;
+        for want in self.wants.iter().filter(|want| want.max > 0) {
+            let mut due: Vec<RunId> = conn
                 .prepare_cached(SQL_DUE)?
-                .query_map(params![want.lane, self.now, want.max as i64], |row| rows::run_id(row, 0))?
+                .query_map(params![want.lane, self.now, want.max as i64, SUSPECT_STRIKES], |row| rows::run_id(row, 0))?
                 .collect::<Result<_, _>>()?;
+            if !suspect_in_work {
+                let suspect = conn
+                    .prepare_cached(SQL_SUSPECT)?
+                    .query_row(params![want.lane, self.now], |row| rows::run_id(row, 0))
+                    .optional()?;
+                if let Some(suspect) = suspect {
+                    suspect_in_work = true;
+                    // Ahead of the others: a slot is always left for it, or a long queue would starve it.
+                    due.truncate(want.max - 1);
+                    due.push(suspect);
+                }
+            }
             for run in due {
                 claimed.extend(self.take(conn, run)?);
             }

@@ -44,6 +44,11 @@ CREATE TABLE runs (
 -- What may be claimed; the rowid at the end of each entry keeps runs that are due at the same moment in their order.
 CREATE INDEX runs_due ON runs (lane, due_at) WHERE finished_at IS NULL AND owner IS NULL AND status <> 'held';
 CREATE INDEX runs_owned ON runs (owner, cancel) WHERE owner IS NOT NULL;
+-- Runs that were rescued again and again without progress: claimed one at a time.
+CREATE INDEX runs_suspect ON runs (lane, due_at)
+  WHERE finished_at IS NULL AND owner IS NULL AND status <> 'held' AND strikes >= 3;
+CREATE INDEX runs_suspect_owned ON runs (owner)
+  WHERE owner IS NOT NULL AND finished_at IS NULL AND strikes >= 3;
 CREATE INDEX runs_flow ON runs (flow, status, run_id);
 CREATE INDEX runs_status ON runs (status, run_id);
 CREATE INDEX runs_ended ON runs (status, finished_at) WHERE finished_at IS NOT NULL;

@@ -18,6 +18,9 @@ async fn hot_queries_walk_their_index_and_sort_nothing() {
     // and are never looked up.
     for (sql, step) in [
         (claim::SQL_DUE, "SEARCH runs USING INDEX runs_due (lane=? AND due_at<?)"),
+        (claim::SQL_SUSPECT, "SEARCH runs USING INDEX runs_suspect (lane=? AND due_at<?)"),
+        (claim::SQL_SUSPECT_IN_WORK, "INDEX runs_suspect_owned"),
+        (read::SQL_OWNED, "SEARCH runs USING INDEX runs_owned (owner=?)"),
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane>?)"),
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane=? AND due_at<?)"),
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane=? AND due_at>?)"),
