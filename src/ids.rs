@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::clock::Micros;
 
-/// The id of a run: a UUIDv7, so that key order is time order.
+/// The id of a run: a `UUIDv7`, so that key order is time order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(Uuid);
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// What a measurement gave.
-pub struct Figures {
+pub(crate) struct Figures {
     /// Sorted.
     latencies: Vec<Duration>,
     time: Duration,
@@ -16,23 +16,23 @@ pub struct Figures {
 
 impl Figures {
     /// Answered requests.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.latencies.len() as u64
     }
 
-    pub fn per_second(&self) -> f64 {
+    pub(crate) fn per_second(&self) -> f64 {
         self.latencies.len() as f64 / self.time.as_secs_f64()
     }
 
     /// The latency below which a share of the requests stayed, in milliseconds.
-    pub fn millis(&self, share: f64) -> f64 {
+    pub(crate) fn millis(&self, share: f64) -> f64 {
         let index = ((self.latencies.len() as f64 * share) as usize).min(self.latencies.len().saturating_sub(1));
         self.latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
     }
 }
 
 /// Posts `body` over `connections` for `time`. Panics at anything but a 202.
-pub fn drive(address: SocketAddr, path: &str, connections: usize, body: &[u8], time: Duration) -> Figures {
+pub(crate) fn drive(address: SocketAddr, path: &str, connections: usize, body: &[u8], time: Duration) -> Figures {
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -81,7 +81,7 @@ fn is_complete(bytes: &[u8]) -> bool {
 }
 
 /// A GET; the whole answer as text.
-pub fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).expect("connect");
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("write");
     let mut text = String::new();

@@ -1,7 +1,8 @@
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 //! leadflow beside the least that could do the same, under the same load, in one run: `cargo bench`.
 //!
 //! Three servers, each its own process: `bare` (hyper, parse, 202), `durable` (hyper, parse, validate, one
-//! group-committed SQLite insert with `synchronous=FULL`, 202), and the real binary. Ratios count; absolute figures are
+//! group-committed `SQLite` insert with `synchronous=FULL`, 202), and the real binary. Ratios count; absolute figures are
 //! those of the machine. `LEADFLOW_BENCH_SECONDS` sets the length of each measurement (default 5).
 
 mod load;

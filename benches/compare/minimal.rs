@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 type Insert = (Bytes, oneshot::Sender<()>);
 
 /// Serves `bare` or `durable` until killed.
-pub fn serve(kind: &str) {
+pub(crate) fn serve(kind: &str) {
     let durable = (kind == "durable").then(Durable::start).map(Arc::new);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

@@ -64,11 +64,11 @@ async fn look(engine: &Arc<Engine>, due: bool) -> StoreResult<Option<Micros>> {
             engine.cancel_active(run);
         }
     }
-    if engine.astray.swap(false, Ordering::SeqCst) {
-        if let Err(error) = find_astray(engine).await {
-            engine.astray.store(true, Ordering::SeqCst);
-            return Err(error);
-        }
+    if engine.astray.swap(false, Ordering::SeqCst)
+        && let Err(error) = find_astray(engine).await
+    {
+        engine.astray.store(true, Ordering::SeqCst);
+        return Err(error);
     }
     if due || changed { pass(engine).await.map(Some) } else { Ok(None) }
 }

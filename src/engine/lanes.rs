@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 /// Slots in use and runs that wait in the store, by lane.
 #[derive(Debug)]
 pub struct Lanes {
-    lanes: Mutex<HashMap<String, Lane>>,
+    by_name: Mutex<HashMap<String, Lane>>,
     default_slots: usize,
     wake: Arc<Notify>,
 }
@@ -64,11 +64,11 @@ impl Lanes {
     /// No lanes in use; lanes that are not [`Lanes::set_slots`] have `default_slots`. `wake` is told when a slot of a
     /// lane with a backlog becomes free, and when a backlog grows.
     pub fn new(default_slots: usize, wake: Arc<Notify>) -> Arc<Self> {
-        Arc::new(Self { lanes: Mutex::default(), default_slots: default_slots.max(1), wake })
+        Arc::new(Self { by_name: Mutex::default(), default_slots: default_slots.max(1), wake })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fixes the number of slots of a lane.

@@ -83,7 +83,7 @@ pub fn load_paths(sources: &Sources, paths: &[&Path]) -> Folder {
     for path in files {
         match read(&path) {
             Ok(text) => folder.files.push(load_text(sources, &schemas, &shown(&path), &text)),
-            Err(finding) => folder.files.push(unreadable(&path, finding)),
+            Err(finding) => folder.files.push(unreadable(&path, *finding)),
         }
     }
     refuse_clashes(&mut folder.files);
@@ -206,7 +206,8 @@ fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     }
     let bytes = std::fs::read(path).map_err(|error| fault(path, &error.to_string()))?;
     String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let line = valid.matches('\n').count();
         let mut finding = fault(path, "not UTF-8");
         finding.place.line = u32::try_from(line).unwrap_or(0) + 1;
         finding.help = Some("save the file as UTF-8".to_owned());
@@ -227,9 +228,9 @@ fn shown(path: &Path) -> String {
     path.strip_prefix("./").unwrap_or(path).to_string_lossy().into_owned()
 }
 
-fn unreadable(path: &Path, finding: Box<Diagnostic>) -> Loaded {
+fn unreadable(path: &Path, finding: Diagnostic) -> Loaded {
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Loaded { file: shown(path), text: Arc::from(""), compiled: Compiled { flow: None, name, findings: vec![*finding] } }
+    Loaded { file: shown(path), text: Arc::from(""), compiled: Compiled { flow: None, name, findings: vec![finding] } }
 }
 
 /// Two flows with one name, or an alias that is taken: the later file does not load.

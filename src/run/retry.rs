@@ -23,7 +23,7 @@ pub fn wait(policy: &RetryPolicy, n: u32, dice: f64) -> Option<Duration> {
             let lower =
                 if n == 1 { policy.min_interval } else { power(policy.interval, n - 2).max(policy.min_interval) };
             let lower = lower.min(upper);
-            Some(lower + (upper - lower).mul_f64(dice.clamp(0.0, 1.0)))
+            Some(lower + upper.saturating_sub(lower).mul_f64(dice.clamp(0.0, 1.0)))
         }
     }
 }

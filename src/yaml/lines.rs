@@ -54,8 +54,8 @@ pub(super) fn line_around(text: &str, at: usize) -> Range<usize> {
 /// Line folding, indentation and chomping only ever change white space, so the two are aligned by everything else.
 /// `None`: they do not agree (an alias, a tag), so nothing exact can be said.
 pub(super) fn align(raw: &str, decoded: &str) -> Option<Vec<usize>> {
-    let attempts: [fn(&str) -> Option<Vec<Token>>; 3] = [double_quoted, single_quoted, verbatim];
-    attempts.into_iter().find_map(|tokens| align_tokens(&tokens(raw)?, decoded))
+    let tokens = [double_quoted(raw), single_quoted(raw), verbatim(raw)];
+    tokens.into_iter().flatten().find_map(|tokens| align_tokens(&tokens, decoded))
 }
 
 /// A character that is not white space, and the bytes it was written with.

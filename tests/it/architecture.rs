@@ -108,10 +108,8 @@ fn a_module_imports_only_what_stands_above_it() {
         }
         let own = *place.get(module.as_str()).unwrap_or_else(|| panic!("{module} has no place in LAYERS"));
         for name in names_after(&production(&text), "crate::") {
-            if let Some(other) = place.get(name) {
-                if *other > own {
-                    faults.push(format!("{}: {module} imports {name}", path.display()));
-                }
+            if place.get(name).is_some_and(|other| *other > own) {
+                faults.push(format!("{}: {module} imports {name}", path.display()));
             }
         }
     }

@@ -85,7 +85,9 @@ fn every_accepted_lead_has_exactly_one_record_whatever_is_killed() {
         std::thread::sleep(Duration::from_micros(5_000 + seed % 150_000));
         stop.store(true, Ordering::SeqCst);
         server.kill();
-        clients.into_iter().for_each(|client| client.join().expect("client"));
+        for client in clients {
+            client.join().expect("client");
+        }
     }
     let server = workspace.serve();
     let runs = workspace.until_ended();

@@ -101,7 +101,7 @@ fn every_spelling_of_the_keys_gives_the_same_record_and_the_same_mail() {
     let lead: Value = serde_json::from_str(&sample()).expect("JSON");
     let pascal = effects(&workspace, &lead);
     assert_eq!(pascal.as_array().expect("effects").len(), 2);
-    let mixed = |key: &str| if key.len() % 2 == 0 { key.to_uppercase() } else { camel(key) };
+    let mixed = |key: &str| if key.len().is_multiple_of(2) { key.to_uppercase() } else { camel(key) };
     for (name, spell) in
         [("camel", &camel as &dyn Fn(&str) -> String), ("lower", &str::to_lowercase), ("mixed", &mixed)]
     {

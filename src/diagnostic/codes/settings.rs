@@ -105,7 +105,7 @@ A number of bytes with its unit: 512B 64KiB 1MiB 10MB.
         "bad_rate",
         "a rate that cannot be read",
         "\
-A number per second, minute or hour: 20/s 500/m 1000/h.
+A rate is a number per second, minute or hour. Write for example 20/s, 500/m or 1000/h.
 ",
     ),
 ];

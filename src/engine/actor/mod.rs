@@ -47,6 +47,7 @@ struct Flight {
 type Landed = (StepKey, Result<Outcome, Failure>);
 
 /// The actor of one run.
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, not a state in disguise")]
 pub(super) struct Actor {
     ports: Arc<Ports>,
     flow: Arc<Flow>,

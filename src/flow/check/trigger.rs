@@ -171,7 +171,9 @@ fn parse_path(written: &str) -> Result<PathPattern, String> {
     }
     let pattern = PathPattern { source: source.to_owned(), segments };
     let mut names = pattern.parameters();
-    names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+    for name in &mut names {
+        name.make_ascii_lowercase();
+    }
     names.sort();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(format!("the path names `{{{}}}` twice", pair[0])),

@@ -145,10 +145,10 @@ impl Server {
                 panic!("serve ended before it was ready:\n{announced}\n{err}");
             }
             let words: Vec<&str> = line.split_whitespace().collect();
-            if let [name, url] = words.as_slice() {
-                if url.starts_with("http://") {
-                    urls.insert((*name).to_owned(), (*url).to_owned());
-                }
+            if let [name, url] = words.as_slice()
+                && url.starts_with("http://")
+            {
+                urls.insert((*name).to_owned(), (*url).to_owned());
             }
             announced.push_str(&line);
             if line.starts_with("ready in") {
