@@ -39,7 +39,7 @@ pub(super) fn settings(global: &Global, needs: &[&str]) -> anyhow::Result<Settin
     let loaded = settings::load(&options(global), Mode::Check)?;
     let unknown = |finding: &&Diagnostic| {
         let needed = needs.iter().any(|need| crate::yaml::dotted(need) == finding.path);
-        needed && matches!(finding.code, "unset_variable" | "unreadable_file")
+        needed && matches!(finding.code, "unset_variable" | "missing_file")
     };
     if let Some(finding) = loaded.findings.iter().find(unknown) {
         anyhow::bail!("{} (`{}` in {})", finding.message, finding.path, finding.place.file);

@@ -222,9 +222,9 @@ impl Linter<'_> {
         let text = show(value);
         let (code, fault, help) = match unit {
             "duration" => ("bad_duration", units::duration(&text).err(), "write it as 30s, 10m, 28d or PT30S"),
-            "size" => ("invalid_value", units::size(&text).err(), "write it as 64KiB, 1MiB or a number of bytes"),
-            "rate" => ("invalid_value", units::rate(&text).err(), "write it as 20/s or 500/m"),
-            "address" => ("invalid_value", bad_address(&text), "write an IP address and a port: 127.0.0.1:8080"),
+            "size" => ("bad_size", units::size(&text).err(), "write it as 64KiB, 1MiB or a number of bytes"),
+            "rate" => ("bad_rate", units::rate(&text).err(), "write it as 20/s or 500/m"),
+            "address" => ("bad_listen", bad_address(&text), "write an IP address and a port: 127.0.0.1:8080"),
             "network" => ("invalid_value", bad_network(&text), "write an address or a network: 10.0.0.0/8"),
             "url" => ("invalid_value", bad_url(&text), "write what the outside sees: https://leads.contoso.com"),
             _ => return,

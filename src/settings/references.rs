@@ -86,7 +86,7 @@ impl Walk<'_> {
                     self.missing(pointer, "unset_variable", format!("the environment variable {name} is not set"))
                 }),
                 Part::File(path) => read_secret(&self.base.join(path)).map_err(|cause| {
-                    self.missing(pointer, "unreadable_file", format!("the file {path} cannot be read: {cause}"))
+                    self.missing(pointer, "missing_file", format!("the file {path} cannot be read: {cause}"))
                 }),
                 Part::Strange(text) => Err(Diagnostic::new(
                     "bad_reference",

@@ -69,11 +69,11 @@ fn nothing_is_required() {
 fn each_slip_gives_one_finding_with_its_place_and_fix() {
     expect("publik_url: https://a.example\n", "unknown_key", "1:1", "did you mean `public_url`?");
     expect("public:\n  listn: 127.0.0.1:1\n", "unknown_key", "2:3", "did you mean `listen`?");
-    expect("public:\n  listen: localhost:8080\n", "invalid_value", "2:11", "not an IP address and a port");
+    expect("public:\n  listen: localhost:8080\n", "bad_listen", "2:11", "not an IP address and a port");
     expect("public_url: leads.contoso.com\n", "invalid_value", "1:13", "");
     expect("shutdown_grace: 25 sekunden\n", "bad_duration", "1:17", "");
     expect("shutdown_grace: 25\n", "wrong_type", "1:17", "must be a text");
-    expect("limits: { body: much }\n", "invalid_value", "1:17", "");
+    expect("limits: { body: much }\n", "bad_size", "1:17", "");
     expect("limits: { workers: 0 }\n", "invalid_value", "1:20", "at least 1");
     expect("limits: { workers: many }\n", "wrong_type", "1:20", "a whole number");
     expect("log:\n  level: verbose\n", "invalid_value", "2:10", "cannot be `verbose`");
@@ -206,7 +206,7 @@ fn an_unset_variable_is_a_note_in_check_and_an_error_in_serve() {
     let (checked, _folder) = load(&[("leadflow.yaml", text)], None, Mode::Check, &[]);
     let notes = [
         "note[unset_variable] 2:10 the environment variable NO_SUCH is not set",
-        "note[unreadable_file] 3:14 the file nowhere cannot be read: there is no such file",
+        "note[missing_file] 3:14 the file nowhere cannot be read: there is no such file",
         "note[unset_variable] 5:12 the environment variable NO_SUCH is not set",
         "note[unset_variable] 7:21 the environment variable NO_SUCH is not set",
         "note[unset_variable] 13:11 the environment variable NO_SUCH is not set",
@@ -278,7 +278,10 @@ fn every_code_is_in_the_catalogue() {
         "bad_duration",
         "bad_reference",
         "unset_variable",
-        "unreadable_file",
+        "missing_file",
+        "bad_size",
+        "bad_rate",
+        "bad_listen",
         "unknown_connector",
         "literal_secret",
         "admin_token_required",
@@ -299,7 +302,6 @@ fn the_sample_settings_of_the_repository_are_fine() {
     };
     let loaded = load_with(&options, Mode::Check, &|_| Some("x".into())).expect("sample settings");
     assert!(loaded.settings.is_some(), "{:?}", told(&loaded));
-    let worse: Vec<String> =
-        told(&loaded).into_iter().filter(|line| !line.starts_with("note[unreadable_file]")).collect();
+    let worse: Vec<String> = told(&loaded).into_iter().filter(|line| !line.starts_with("note[missing_file]")).collect();
     assert_eq!(worse, Vec::<String>::new());
 }
