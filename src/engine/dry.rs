@@ -49,6 +49,8 @@ pub struct DryRun {
     pub problem: Option<Problem>,
     /// The folded body.
     pub body: Value,
+    /// Why it does not run, where `status` is skipped.
+    pub reason: Option<String>,
     /// Notes on the body.
     pub notes: Vec<BodyError>,
     /// Whether it is a test lead.
@@ -117,17 +119,17 @@ pub async fn dry_run(input: DryInput) -> DryRun {
     let ports = Arc::new(ports(&input, now, Arc::clone(&memory), drain));
     let body = parsed.trigger.get("body").cloned().unwrap_or(Value::Null);
     let unused = unused(&input.flow, &body);
-    let status = match judge(&input.flow, &ports, &identity, &parsed) {
+    let (status, reason) = match judge(&input.flow, &ports, &identity, &parsed) {
         Ok(None) => {
             play(&input.flow, &ports, identity, parsed.trigger).await;
-            *memory.status.lock().unwrap_or_else(PoisonError::into_inner)
+            (*memory.status.lock().unwrap_or_else(PoisonError::into_inner), None)
         }
-        Ok(Some(status)) => Some(status),
-        Err(_) => Some(RunStatus::Failed),
+        Ok(Some(reason)) => (Some(RunStatus::Skipped), Some(reason)),
+        Err(error) => (Some(RunStatus::Failed), Some(error.to_string())),
     };
     let steps = std::mem::take(&mut *memory.steps.lock().unwrap_or_else(PoisonError::into_inner));
     let actions = input.flow.actions.iter().map(|action| dry_action(action, &steps)).collect();
-    DryRun { status, problem: None, body, notes: parsed.notes, is_test: parsed.is_test, actions, unused }
+    DryRun { status, problem: None, body, reason, notes: parsed.notes, is_test: parsed.is_test, actions, unused }
 }
 
 fn receive(input: &DryInput) -> Result<(TriggerData, request::Parsed), Problem> {
@@ -144,6 +146,7 @@ fn refused(problem: Problem) -> DryRun {
         status: None,
         problem: Some(problem),
         body: Value::Null,
+        reason: None,
         notes: Vec::new(),
         is_test: false,
         actions: Vec::new(),
@@ -151,21 +154,21 @@ fn refused(problem: Problem) -> DryRun {
     }
 }
 
-/// The status of a lead that does not run: a test lead that is not to run, or a false condition.
+/// Why a lead is skipped: a test lead that is not to run, or a false condition.
 fn judge(
     flow: &Flow,
     ports: &Ports,
     identity: &Identity,
     parsed: &request::Parsed,
-) -> Result<Option<RunStatus>, crate::template::RenderError> {
+) -> Result<Option<String>, crate::template::RenderError> {
     if parsed.is_test && !flow.trigger.test_leads.run {
-        return Ok(Some(RunStatus::Skipped));
+        return Ok(Some("a test lead, and `test_leads` has `run: false`".to_owned()));
     }
     let values = Values::new(flow, identity, parsed.trigger.clone());
     let scope = values.scope(flow, ports, identity.received_at);
-    for condition in &flow.trigger.conditions {
+    for (condition, number) in flow.trigger.conditions.iter().zip(1..) {
         if !condition.render_bool(&scope)? {
-            return Ok(Some(RunStatus::Skipped));
+            return Ok(Some(format!("condition {number} of the trigger is false")));
         }
     }
     Ok(None)

@@ -167,7 +167,19 @@ fn walk(path: &Path, extensions: &[&str], depth: usize, files: &mut Vec<PathBuf>
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => {
-            findings.push(*fault(path, &error.to_string()));
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let link = path.is_symlink();
+            let message = match (missing, link) {
+                (true, true) => "this link leads nowhere".to_owned(),
+                (true, false) => "there is no such file or folder".to_owned(),
+                _ => error.to_string(),
+            };
+            let mut finding = *fault(path, &message);
+            if missing && !link {
+                finding.help =
+                    Some("make it, start leadflow in the folder that has it, or name another: --flows DIR".into());
+            }
+            findings.push(finding);
             return;
         }
     };
@@ -243,8 +255,7 @@ fn refuse_clashes(files: &mut [Loaded]) {
         let words = words(loaded, doc.as_ref());
         for (pointer, word) in &words {
             if let Some(earlier) = taken.get(word).filter(|_| !own.contains(&word.as_str())) {
-                let place =
-                    doc.as_ref().map_or_else(|| at(Path::new(&loaded.file)), |doc| doc.value_place(pointer));
+                let place = doc.as_ref().map_or_else(|| at(Path::new(&loaded.file)), |doc| doc.value_place(pointer));
                 let message = format!("`{word}` is taken by {earlier}");
                 let path = yaml::dotted(pointer);
                 clashes.push(Diagnostic::new("duplicate_flow", place, path, message).help("choose another name"));
