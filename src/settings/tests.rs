@@ -72,7 +72,12 @@ fn each_slip_gives_one_finding_with_its_place_and_fix() {
     expect("public:\n  listen: localhost:8080\n", "bad_listen", "2:11", "not an IP address and a port");
     expect("public_url: leads.contoso.com\n", "invalid_value", "1:13", "");
     expect("shutdown_grace: 25 sekunden\n", "bad_duration", "1:17", "");
-    expect("shutdown_grace: 25\n", "wrong_type", "1:17", "must be a text");
+    expect("shutdown_grace: 25\n", "bad_duration", "1:17", "must be a text such as 25s");
+    expect("public: { listen: 8080 }\n", "bad_listen", "1:19", "127.0.0.1:8080");
+    expect("connections:\n  erp: { type: http, base_url: erp.x }\n", "invalid_value", "2:32", "not a URL");
+    expect("connections:\n  m: { type: smtp, host: h, from: nope }\n", "invalid_value", "2:35", "not a mail address");
+    expect("connections:\n  m: { type: smtp, hsot: h }\n", "unknown_key", "2:20", "did you mean `host`?");
+    expect("parameters: { x: 1, y: ${env:PY}}\n", "yaml_syntax", "1:24", "needs quotes");
     expect("limits: { body: much }\n", "bad_size", "1:17", "");
     expect("limits: { workers: 0 }\n", "invalid_value", "1:20", "at least 1");
     expect("limits: { workers: many }\n", "wrong_type", "1:20", "a whole number");

@@ -112,7 +112,7 @@ fn syntax_errors_are_one_finding_in_our_words() {
         ("a: @foo\n", 1, 4, "a text cannot start with `@` unless it is quoted"),
         ("a: 'it's'\n", 1, 8, "the text ended at the ' before this"),
         ("a: *nope\n", 1, 4, "a value that starts with `*` means an anchor, and none of this name stands above"),
-        ("a: !foo x\n", 1, 9, "tags such as `!name` have no meaning here"),
+        ("a: !foo x\n", 1, 4, "tags such as `!name` have no meaning here"),
         ("a: 1\n---\nb: 2\n", 2, 1, "a second document starts here; a file holds one"),
         ("- a\nb: 1\n", 2, 1, "a list goes on here without `-`"),
     ];

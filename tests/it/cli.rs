@@ -209,6 +209,44 @@ fn a_dry_run_says_why_a_lead_is_refused() {
 }
 
 #[test]
+fn a_dry_run_shows_every_part_of_a_mail_and_why_a_lead_is_skipped() {
+    let workspace = Workspace::empty();
+    workspace.write(
+        "flows/a.yaml",
+        "trigger: {type: request, conditions: [\"{{eq trigger.body.a 1}}\"]}\nactions:\n  - name: tell\n    \
+         type: send_email\n    connection: mail\n    to: a@b.example\n    reply_to: c@d.example\n    importance: high\n    \
+         subject: s\n    html: <b>x</b>\n    attachments: [{name: x.txt, content: abc, content_type: text/plain}]\n",
+    );
+    workspace.write("one.json", "{\"a\": 1}");
+    workspace.write("two.json", "{\"a\": 2}");
+    let sent = workspace.expect(0, &["dry-run", "a", "--lead", "one.json"]);
+    let parts = ["Reply-To: c@d.example", "Importance: high", "| <b>x</b>", "attached: x.txt (text/plain, 3 bytes)"];
+    for part in parts {
+        assert!(sent.contains(part), "no {part:?} in\n{sent}");
+    }
+    let skipped = workspace.expect(0, &["dry-run", "a", "--lead", "two.json"]);
+    assert!(skipped.contains("condition 1 of the trigger is false"), "{skipped}");
+}
+
+#[test]
+fn every_clash_of_names_is_told_beside_other_errors() {
+    let workspace = Workspace::empty();
+    let rest = "trigger: {type: request}\nactions: [{name: a, type: compose, inputs: x}]\n";
+    workspace.write("flows/a.yaml", &format!("shema: x\n{rest}"));
+    workspace.write("flows/b.yaml", &format!("name: a\naliases: [c, a-old]\n{rest}"));
+    workspace.write("flows/c.yaml", &format!("aliases: [x, a-old]\n{rest}"));
+    let findings: Value = serde_json::from_slice(&workspace.run(&["check", "--format", "json"]).stdout).expect("JSON");
+    let clashes: Vec<(&str, &str)> = findings
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|finding| finding["code"] == "duplicate_flow")
+        .filter_map(|finding| Some((finding["file"].as_str()?, finding["path"].as_str()?)))
+        .collect();
+    assert_eq!(clashes, [("flows/b.yaml", "name"), ("flows/c.yaml", "name"), ("flows/c.yaml", "aliases[1]")]);
+}
+
+#[test]
 fn mocks_answer_in_the_place_of_actions() {
     let workspace = Workspace::cloned();
     workspace.write(
@@ -223,6 +261,8 @@ fn mocks_answer_in_the_place_of_actions() {
     assert_eq!(shown["actions"][1]["status"], "succeeded", "the mail stands beside the CRM");
     workspace.write("mocks.json", r#"{"create_laed": {}}"#);
     assert!(refused(&workspace, &line).contains("create_laed"));
+    workspace.write("mocks.json", r#"{"create_lead": {"status": "fine"}}"#);
+    assert!(refused(&workspace, &line).contains("unknown variant `fine`"));
 }
 
 #[test]
@@ -278,6 +318,9 @@ fn urls_are_complete_and_rotate_by_slot() {
         workspace.expect(0, &line).trim_end().to_owned()
     };
     assert_eq!(url(&[]), server.url("contoso-backup"));
+    let followed = workspace.expect(0, &["url", "contoso-backup"]);
+    assert_eq!(followed.trim_end(), server.url("contoso-backup"), "the address of the running server");
+    assert!(refused(&workspace, &["url", "contoso-backup", "--base", "nonsense"]).contains("nonsense"));
     let secondary = url(&["--slot", "secondary"]);
     assert_ne!(secondary, url(&[]));
     assert!(url(&["--expires", "90d"]).contains("se="));
