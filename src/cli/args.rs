@@ -9,7 +9,7 @@ use crate::units;
 const AFTER: &str = "\
 Examples:
   leadflow serve                                              run every flow in flows/
-  leadflow check                                              find every mistake, each with file, line and fix
+  leadflow check                                              find every mistake
   leadflow dry-run contoso-backup --lead examples/lead.json   show what would be sent; send nothing
   leadflow runs show last                                     what became of the newest lead
 
@@ -40,7 +40,14 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global")]
     pub data: Option<PathBuf>,
     /// Lay leadflow.NAME.yaml over the settings file
-    #[arg(long, global = true, value_name = "NAME", env = "LEADFLOW_ENV", help_heading = "Global")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "LEADFLOW_ENV",
+        hide_env_values = true,
+        help_heading = "Global"
+    )]
     pub env: Option<String>,
 }
 
@@ -76,12 +83,12 @@ pub(super) enum Command {
         #[arg(value_enum)]
         of: SchemaOf,
     },
-    /// Explain a code, an action or a helper; alone: list every code
+    /// Explain a code, an action, a helper or a connector; alone: list every code
     #[command(
         after_help = "Examples:\n  leadflow explain\n  leadflow explain unknown_key\n  leadflow explain send_email"
     )]
     Explain {
-        /// A code, an action type or a helper
+        /// A code, an action, a helper or a connector
         word: Option<String>,
     },
     /// Print the completion script of a shell

@@ -1,4 +1,4 @@
-//! `leadflow explain`: codes, actions and helpers, from the declarations that the program itself uses.
+//! `leadflow explain`: codes, actions, helpers and connectors, from the declarations that the program itself uses.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::{Exit, output};
 use crate::actions;
+use crate::connectors;
 use crate::diagnostic::codes::{self, CodeDoc};
 use crate::diagnostic::nearest;
-use crate::flow::catalogue::ActionSpec;
+use crate::flow::catalogue::{ActionSpec, ConnectorSpec};
 use crate::template::helpers::{self, HelperSpec};
 
 pub(super) fn run(word: Option<&str>) -> Exit {
@@ -19,7 +20,8 @@ pub(super) fn run(word: Option<&str>) -> Exit {
     let text = codes::find(word)
         .map(code)
         .or_else(|| actions::find(word).map(|found| action(&found.spec())))
-        .or_else(|| helpers::find(word).map(helper));
+        .or_else(|| helpers::find(word).map(helper))
+        .or_else(|| connectors::find(word).map(|found| connector(&found.spec())));
     if let Some(text) = text {
         output::answer(&text);
         Exit::Fine
@@ -32,12 +34,13 @@ pub(super) fn run(word: Option<&str>) -> Exit {
 fn words() -> Vec<&'static str> {
     let codes = codes::CODES.iter().map(|doc| doc.code);
     let actions = actions::ALL.iter().map(|action| action.spec().kind);
-    codes.chain(actions).chain(helpers::names()).collect()
+    let connectors = connectors::ALL.iter().map(|connector| connector.spec().kind);
+    codes.chain(actions).chain(helpers::names()).chain(connectors).collect()
 }
 
 fn unknown(word: &str) -> String {
     let hint = nearest(word, words()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    format!("`{word}` is no code, action or helper{hint} (`leadflow explain` lists every code)")
+    format!("`{word}` is no code, action, helper or connector{hint} (`leadflow explain` lists every code)")
 }
 
 fn everything() -> String {
@@ -57,7 +60,15 @@ fn everything() -> String {
     text.push_str(&output::table(&rows, "  ", |_, cell| cell.to_owned()));
     let _ = writeln!(text, "{}", style.bold("helpers"));
     let names: Vec<&str> = helpers::all().map(|spec| spec.name).collect();
-    let _ = writeln!(text, "  {}\n\nleadflow explain WORD", names.join(" "));
+    let _ = writeln!(text, "  {}", names.join(" "));
+    let _ = writeln!(text, "{}", style.bold("connectors"));
+    let rows: Vec<Vec<String>> = connectors::ALL
+        .iter()
+        .map(|connector| connector.spec())
+        .map(|spec| vec![spec.kind.into(), spec.summary.into()])
+        .collect();
+    text.push_str(&output::table(&rows, "  ", |_, cell| cell.to_owned()));
+    text.push_str("\nleadflow explain WORD\n");
     text
 }
 
@@ -67,11 +78,11 @@ fn code(doc: &CodeDoc) -> String {
 
 fn action(spec: &ActionSpec) -> String {
     let mut text = format!("{}: {}\n\nkeys\n", spec.kind, spec.summary);
-    if spec.serves.is_some() {
-        let need = if spec.connection_required { "required" } else { "" };
-        let _ = writeln!(text, "  connection  {need}  the connection that it uses, by its name in leadflow.yaml");
+    let mut rows = keys(spec.keys.as_value());
+    for row in rows.iter_mut().filter(|row| spec.connection_required && row[0] == "connection") {
+        "required".clone_into(&mut row[1]);
     }
-    text.push_str(&output::table(&keys(spec.keys.as_value()), "  ", |_, cell| cell.to_owned()));
+    text.push_str(&output::table(&rows, "  ", |_, cell| cell.to_owned()));
     text.push_str("  and: name, description, when, run_after, retry, timeout\n");
     if !spec.outputs.is_empty() {
         let _ = writeln!(text, "\noutputs (actions.NAME.outputs)");
@@ -83,6 +94,13 @@ fn action(spec: &ActionSpec) -> String {
     for (index, line) in spec.example.trim_end().lines().enumerate() {
         let _ = writeln!(text, "  {}{line}", if index == 0 { "- " } else { "  " });
     }
+    text
+}
+
+fn connector(spec: &ConnectorSpec) -> String {
+    let mut text = format!("{}: {}\n\nkeys of a connection of this type in leadflow.yaml\n", spec.kind, spec.summary);
+    text.push_str(&output::table(&keys(spec.settings.as_value()), "  ", |_, cell| cell.to_owned()));
+    text.push_str("  and: type, concurrency, timeout, retry, ca, allow_private\n");
     text
 }
 

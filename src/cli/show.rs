@@ -1,6 +1,7 @@
 //! How one run looks: who it is, what the lead was, each action with what it did, and what to do about a failure.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -29,6 +30,15 @@ struct Pinned {
     actions: Vec<(String, String)>,
 }
 
+/// What a run is looked at with.
+struct Look<'a> {
+    pinned: Option<&'a Pinned>,
+    /// The digest of the flow as it is on disk now.
+    live: Option<String>,
+    outbox: PathBuf,
+    now: Micros,
+}
+
 /// Prints `run`; the exit code says whether it ended well.
 pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json: bool) -> anyhow::Result<Exit> {
     let stored = store.run(run).await?.ok_or_else(|| anyhow::anyhow!("there is no run {run}"))?;
@@ -40,7 +50,8 @@ pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json
             .ok()
             .and_then(|loaded| loaded.compiled.flow)
             .map(|flow| flow.digest);
-        output::answer(&text(&stored, pinned.as_ref(), live.as_deref(), SystemClock.now()));
+        let look = Look { pinned: pinned.as_ref(), live, outbox: settings.outbox(), now: SystemClock.now() };
+        output::answer(&look.text(&stored));
     }
     Ok(exit(stored.run.status))
 }
@@ -61,42 +72,108 @@ async fn pinned(store: &dyn Store, text_id: i64) -> anyhow::Result<Option<Pinned
     Ok(Some(Pinned { digest: text.digest, actions: actions.unwrap_or_default() }))
 }
 
-fn text(stored: &StoredRun, pinned: Option<&Pinned>, live: Option<&str>, now: Micros) -> String {
-    let run = &stored.run;
-    let mut text = head(run, pinned, live, now);
-    text.push_str(&lead(run));
-    for line in lineage(run) {
-        let _ = writeln!(text, "{line}");
-    }
-    let steps = in_order(&stored.steps, pinned);
-    text.push_str(&action_lines(&steps, pinned, now));
-    text.push_str(&advice(run, &steps));
-    text
-}
-
-fn head(run: &RunRow, pinned: Option<&Pinned>, live: Option<&str>, now: Micros) -> String {
-    let style = output::Style::stdout();
-    let took = output::span(run.finished_at.unwrap_or(now) - run.received_at);
-    let status = match &run.code {
-        Some(code) => format!("{} ({code})", run.status.as_str()),
-        None => run.status.as_str().to_owned(),
-    };
-    let short = |digest: &str| format!("{}…", digest.chars().take(DIGEST_CHARS).collect::<String>());
-    let version = match (pinned, live) {
-        (None, _) => String::new(),
-        (Some(pinned), Some(live)) if live == pinned.digest => format!("   flow text {} (live)", short(live)),
-        (Some(pinned), Some(live)) => {
-            format!("   flow text {} (live: {}, changed since)", short(&pinned.digest), short(live))
+impl Look<'_> {
+    fn text(&self, stored: &StoredRun) -> String {
+        let run = &stored.run;
+        let mut text = self.head(run);
+        text.push_str(&lead(run));
+        for line in lineage(run) {
+            let _ = writeln!(text, "{line}");
         }
-        (Some(pinned), None) => format!("   flow text {} (not in the folder now)", short(&pinned.digest)),
-    };
-    format!(
-        "run …{}  {}  {}    {}, {took}{version}\n",
-        style.bold(&run.run_id.short()),
-        style.bold(&run.flow),
-        style.status(&status),
-        clock::human(run.received_at),
-    )
+        let steps = in_order(&stored.steps, self.pinned);
+        let width = steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
+        for step in &steps {
+            text.push_str(&self.action(run, step, width));
+        }
+        let started = |name: &str| steps.iter().any(|step| step.name == name);
+        for (name, _) in self.pinned.iter().flat_map(|pinned| &pinned.actions).filter(|(name, _)| !started(name)) {
+            let _ = writeln!(text, "  {}  {name}", mark(StepStatus::Pending));
+        }
+        text.push_str(&advice(run, &steps));
+        text
+    }
+
+    fn head(&self, run: &RunRow) -> String {
+        let style = output::Style::stdout();
+        let took = output::span(run.finished_at.unwrap_or(self.now) - run.received_at);
+        let code = run.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+        let short = |digest: &str| format!("{}…", digest.chars().take(DIGEST_CHARS).collect::<String>());
+        let version = match (self.pinned, &self.live) {
+            (None, _) => String::new(),
+            (Some(pinned), Some(live)) if *live == pinned.digest => format!("   flow text {} (live)", short(live)),
+            (Some(pinned), Some(live)) => {
+                format!("   flow text {} (live: {}, changed since)", short(&pinned.digest), short(live))
+            }
+            (Some(pinned), None) => format!("   flow text {} (not in the folder now)", short(&pinned.digest)),
+        };
+        format!(
+            "run …{}  {}  {}{code}    {}, {took}{version}\n",
+            style.bold(&run.run_id.short()),
+            style.bold(&run.flow),
+            style.status(run.status.as_str()),
+            clock::human(run.received_at),
+        )
+    }
+
+    fn action(&self, run: &RunRow, step: &StepRow, width: usize) -> String {
+        let style = output::Style::stdout();
+        let took = step.started_at.map(|start| output::span(step.finished_at.unwrap_or(self.now) - start));
+        let words = [tries(step), self.detail(run, step)].into_iter().filter(|part| !part.is_empty());
+        let line = format!(
+            "  {}  {:width$}  {:<8} {}",
+            style.status(mark(step.status)),
+            step.name,
+            took.as_deref().unwrap_or("-"),
+            words.collect::<Vec<_>>().join("   "),
+        );
+        let mut text = format!("{}\n", line.trim_end());
+        if step.possible_repeat {
+            text.push_str("        possible repeat: some try's outcome was never known\n");
+        }
+        let error = step.io.error.as_ref().filter(|_| step.status != StepStatus::Succeeded);
+        if let Some(doc) = error.and_then(|error| codes::find(&error.code)) {
+            let _ = writeln!(text, "        fix: {} (leadflow explain {})", doc.summary, doc.code);
+        }
+        for (word, value) in [("in ", &step.io.inputs), ("out", &step.io.outputs)] {
+            if let Some(value) = value.as_ref().filter(|value| !value.is_null()) {
+                let line = format!("        {word} {}", output::one_line(&value.to_string(), VALUE_CHARS_MAX));
+                let _ = writeln!(text, "{}", style.dim(&line));
+            }
+        }
+        text
+    }
+
+    /// What came of it: the record, the mail, the reason.
+    fn detail(&self, run: &RunRow, step: &StepRow) -> String {
+        let mut words = Vec::new();
+        let output_of = |name: &str| step.io.outputs.as_ref().and_then(|outputs| outputs.get(name));
+        let said = |name: &str| output_of(name).and_then(Value::as_str).map(|text| output::one_line(text, 120));
+        match (&step.io.error, step.status) {
+            (_, StepStatus::Succeeded) => {
+                words.extend(said("id").map(|id| format!("record {id}")));
+                words.extend(said("url"));
+                words.extend(said("message_id").map(|id| self.mail(run, &id)));
+                words.extend(output_of("status_code").map(|status| format!("status {status}")));
+            }
+            (Some(error), _) => words.push(format!("{}: {}", error.code, output::one_line(&error.message, 200))),
+            _ => {}
+        }
+        if let Some(due) = step.due_at.filter(|_| step.status == StepStatus::Waiting) {
+            words.push(format!("next in {}", output::span(due - self.now)));
+        }
+        words.extend(step.outcome.as_ref().map(|outcome| format!("({outcome})")));
+        words.join(" ")
+    }
+
+    /// The file in the outbox, or the Message-ID of a mail that was sent.
+    fn mail(&self, run: &RunRow, message_id: &str) -> String {
+        let local = message_id.trim_start_matches('<').split('@').next().unwrap_or_default();
+        let day = clock::rfc3339(run.received_at);
+        let day = day.split('T').next().unwrap_or_default();
+        let file = self.outbox.join(day).join(format!("{local}.eml"));
+        let is_plain = local.chars().all(|c| c.is_ascii_alphanumeric());
+        if is_plain && file.is_file() { format!("mail {}", file.display()) } else { format!("mail {message_id}") }
+    }
 }
 
 /// `lead  INS "Contoso Backup" from AzureMarketplace   test lead: no`
@@ -138,45 +215,6 @@ fn in_order<'a>(steps: &'a [StepRow], pinned: Option<&Pinned>) -> Vec<&'a StepRo
     ordered
 }
 
-fn action_lines(steps: &[&StepRow], pinned: Option<&Pinned>, now: Micros) -> String {
-    let style = output::Style::stdout();
-    let width = steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
-    let mut text = String::new();
-    for step in steps {
-        let took = match (step.started_at, step.finished_at) {
-            (Some(start), Some(end)) => output::span(end - start),
-            (Some(start), None) => output::span(now - start),
-            _ => "-".into(),
-        };
-        let name = format!("{}{}", step.name, " ".repeat(width - step.name.chars().count()));
-        let line =
-            format!("  {}  {name}  {took:<8} {}{}", style.status(mark(step.status)), tries(step), detail(step, now));
-        let _ = writeln!(text, "{}", line.trim_end());
-        if step.possible_repeat {
-            let _ = writeln!(text, "        possible repeat: some try's outcome was never known");
-        }
-        if let Some(error) = &step.io.error
-            && step.status != StepStatus::Succeeded
-        {
-            let known = codes::find(&error.code).map(|doc| format!("{} (leadflow explain {})", doc.summary, doc.code));
-            if let Some(fix) = known {
-                let _ = writeln!(text, "        fix: {fix}");
-            }
-        }
-        for (word, value) in [("in ", &step.io.inputs), ("out", &step.io.outputs)] {
-            if let Some(value) = value.as_ref().filter(|value| !value.is_null()) {
-                let line = format!("        {word} {}", output::one_line(&value.to_string(), VALUE_CHARS_MAX));
-                let _ = writeln!(text, "{}", style.dim(&line));
-            }
-        }
-    }
-    let started = |name: &str| steps.iter().any(|step| step.name == name);
-    for (name, _) in pinned.map(|pinned| &pinned.actions).into_iter().flatten().filter(|(name, _)| !started(name)) {
-        let _ = writeln!(text, "  {}  {name}", style.dim("-   "));
-    }
-    text
-}
-
 /// Four characters: what happened.
 fn mark(status: StepStatus) -> &'static str {
     match status {
@@ -203,30 +241,6 @@ fn tries(step: &StepRow) -> String {
             format!("{} tries ({})", number.max(step.attempt as usize), outcomes.join(", "))
         }
     }
-}
-
-/// What came of it: the record, the mail, the reason.
-fn detail(step: &StepRow, now: Micros) -> String {
-    let mut words = Vec::new();
-    let output_of = |name: &str| step.io.outputs.as_ref().and_then(|outputs| outputs.get(name));
-    let said = |name: &str| output_of(name).and_then(Value::as_str).map(|text| output::one_line(text, 120));
-    match (&step.io.error, step.status) {
-        (Some(error), status) if status != StepStatus::Succeeded => {
-            words.push(format!("{}: {}", error.code, output::one_line(&error.message, 200)));
-        }
-        (_, StepStatus::Succeeded) => {
-            words.extend(said("id").map(|id| format!("record {id}")));
-            words.extend(said("url"));
-            words.extend(said("message_id").map(|id| format!("mail <{id}>")));
-            words.extend(output_of("status_code").map(|status| format!("status {status}")));
-        }
-        _ => {}
-    }
-    if let Some(due) = step.due_at.filter(|_| step.status == StepStatus::Waiting) {
-        words.push(format!("next in {}", output::span(due - now)));
-    }
-    words.extend(step.outcome.as_ref().map(|outcome| format!("({outcome})")));
-    if words.is_empty() { String::new() } else { format!("   {}", words.join(" ")) }
 }
 
 /// How to repeat what failed.

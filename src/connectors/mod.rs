@@ -92,6 +92,11 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// All further certificate authorities: those of every connection and this one's.
+    pub fn authorities(&self) -> Vec<Vec<u8>> {
+        [self.http.ca.as_slice(), self.ca.as_slice()].concat()
+    }
+
     /// The outbox below the data folder, the default client, no further authorities.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self { http: HttpClientSettings::default(), ca: Vec::new(), outbox: Arc::new(OutboxFolder::open(data)) }

@@ -28,8 +28,9 @@ struct Settings {
     /// `none`: never encrypted, for a server on the same machine.
     #[serde(default)]
     security: Security,
-    /// The sender of mails that name none: `Leads <leads@contoso.com>`.
-    from: String,
+    /// The sender of mails that name none: `Leads <leads@contoso.com>`. Default: the user name, if it is an address.
+    #[serde(default)]
+    from: Option<String>,
     /// How to log in.
     #[serde(default)]
     auth: Auth,
@@ -66,12 +67,17 @@ impl Connector for Smtp {
 
     fn connect(&self, settings: &Value, reach: &Reach) -> Result<Transport, String> {
         let settings: Settings = super::read(settings)?;
-        let from = mail::address(&settings.from).ok_or("`from` is not a mail address")?;
         let login = match settings.auth {
             Auth::None => None,
             Auth::Basic { username, password } => Some(Login { username, password }),
         };
-        let transport = SmtpTransport::new(&settings.host, settings.port, settings.security, &from, login, &reach.ca)?;
+        let from = match (&settings.from, &login) {
+            (Some(from), _) => mail::address(from).ok_or("`from` is not a mail address")?,
+            (None, Some(login)) => mail::address(&login.username).unwrap_or_default(),
+            (None, None) => String::new(),
+        };
+        let (ca, port) = (reach.authorities(), settings.port);
+        let transport = SmtpTransport::new(&settings.host, port, settings.security, &from, login, &ca)?;
         Ok(Transport::Smtp(Arc::new(transport)))
     }
 

@@ -236,6 +236,11 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)
     chain
 }
 
+/// Whether a server showed an authority's certificate as its own. The type that says so is private to the TLS library.
+fn is_authority_as_server(fault: &rustls::Error) -> bool {
+    matches!(fault, rustls::Error::InvalidCertificate(_)) && format!("{fault:?}").contains("CaUsedAsEndEntity")
+}
+
 /// What a TLS fault means. A certificate does not repair itself by trying again; a broken handshake may.
 fn tls_failure(fault: &rustls::Error, host: &str) -> Failure {
     use rustls::{CertificateError, Error};

@@ -4,7 +4,7 @@
 
 Prints `ready PORT` once it listens on a free port of 127.0.0.1, and ends when its standard input is closed.
 Each mail becomes DIR/NNNN.eml: the envelope as `X-Envelope-` lines, then the message as it came.
-`DIR/cert.pem` is the self-signed certificate for localhost. The login is lead / secret, except in mode `plain`.
+`DIR/cert.pem` is the self-signed certificate for localhost, made as `openssl req -x509` does it. The login is lead / secret, except in mode `plain`.
 The local part of a recipient injects a fault: reject-perm, reject-temp, slow.
 """
 

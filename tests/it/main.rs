@@ -6,6 +6,7 @@ mod crash;
 mod drain;
 mod fault_sweep;
 mod faulty_flows;
+mod http_answers;
 mod main_path;
 mod readme;
 mod smtp;

@@ -1,11 +1,13 @@
 //! Mail against a real server: encryption, login, refusals, and a repeat that is the same mail.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leadflow::connectors::{self, OpContext, Operation, Progress, Reach, SendEmail};
 use leadflow::ids::{IdempotencyKey, RunId};
-use leadflow::outbound::{Attachment, Call, Effects, Real, Reply, Transport};
+use leadflow::outbound::http::{HttpClientSettings, HttpTransport};
+use leadflow::outbound::{Attachment, Call, Effect, Effects, HttpRequest, Real, Reply, Transport};
 use leadflow::run::Class;
 use serde_json::{Value, json};
 
@@ -152,4 +154,28 @@ async fn a_slow_server_ends_at_the_deadline() {
     let failure = sent.expect_err("too late");
     assert_eq!((failure.code.as_str(), failure.class), ("smtp_timeout", Class::Retryable));
     assert!(sink.mails().is_empty());
+}
+
+/// The sink speaks no HTTP: what comes back behind a trusted handshake is `unknown_outcome`, before it nothing was sent.
+#[tokio::test]
+async fn https_trusts_by_the_same_rule() {
+    let sink = Sink::start("tls");
+    for (trusted, code) in [(true, "unknown_outcome"), (false, "tls_certificate")] {
+        let ca = if trusted { vec![fs::read(sink.certificate()).expect("the certificate")] } else { Vec::new() };
+        let settings = HttpClientSettings::default().with_ca(&ca);
+        let transport = Transport::Http(Arc::new(HttpTransport::anonymous(&settings).expect("settings")));
+        let effect = Effect::Http(HttpRequest {
+            method: "GET".into(),
+            url: format!("https://localhost:{}/", sink.port),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            url_from_value: false,
+        });
+        let simulated = Reply::Record;
+        let call =
+            Call { action: "a", connection: "", transport: &transport, effect: &effect, timeout: LONG, simulated };
+        let Reply::Failed(failure) = Real.perform(call).await else { panic!("no HTTP server") };
+        assert_eq!(failure.code, code, "{}", failure.message);
+    }
 }

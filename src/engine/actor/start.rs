@@ -67,7 +67,7 @@ impl Actor {
         let cx = StartContext { now: at, url_from_value: action.url_from_value, guard_blank };
         let inputs = self.state.steps.get(key).and_then(|step| step.inputs.as_ref()).unwrap_or(&Value::Null);
         let next = match actions::find(&action.kind) {
-            Some(kind) => kind.start(inputs, &cx),
+            Some(kind) => actions::start(kind, &action.inputs, inputs, &cx),
             None => Err(Failure::terminal("unknown_action_type", format!("there is no action type {}", action.kind))),
         };
         match next {

@@ -178,6 +178,7 @@ impl<'a> Linter<'a> {
 
     fn connection(&mut self, pointer: &str, spec: &ActionSpec, own: &Map<String, Value>) -> Option<String> {
         let name = own.get("connection")?.as_str()?.to_owned();
+        // A pinned text: its connections are bound by name when it runs.
         let Some(known) = self.environment.connections else { return Some(name) };
         let at = child(pointer, "connection");
         let Some(kind) = known.get(&name) else {

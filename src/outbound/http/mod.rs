@@ -7,12 +7,14 @@
 mod answer;
 mod guard;
 mod target;
+mod tls;
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response};
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
 use super::{HttpBody, HttpReply, HttpRequest, Reply, causes};
@@ -65,7 +67,8 @@ impl HttpClientSettings {
 #[derive(Debug)]
 pub struct HttpTransport {
     origin: Option<Place>,
-    certificates: Vec<Certificate>,
+    /// What `ca` names.
+    certificates: Vec<CertificateDer<'static>>,
     allow_private: Arc<AllowPrivate>,
     response_bytes_max: usize,
     /// For hosts that the flow's author or leadflow.yaml wrote. Built when first used: it reads the system's roots.
@@ -77,12 +80,9 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// For `http` actions without a connection. The error says which certificate cannot be read.
     pub fn anonymous(settings: &HttpClientSettings) -> Result<Self, String> {
-        let certificates = super::certificates(&settings.ca)?;
-        let certificates = certificates.iter().map(|der| Certificate::from_der(der)).collect::<Result<_, _>>();
-        let certificates = certificates.map_err(|_| "`ca` names a file with a certificate that cannot be used")?;
         Ok(Self {
             origin: None,
-            certificates,
+            certificates: super::certificates(&settings.ca)?,
             allow_private: Arc::new(settings.allow_private.clone()),
             response_bytes_max: settings.response_bytes_max,
             open: OnceLock::new(),
@@ -149,19 +149,23 @@ impl HttpTransport {
             return Ok(client);
         }
         let guard = guarded.then(|| self.allow_private.clone());
-        let client = Client::builder()
+        let unusable = "the certificate authorities cannot be loaded";
+        let mut builder = Client::builder()
             .user_agent(concat!("leadflow/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy()
             .dns_resolver(Arc::new(Resolver { guard }))
-            .tls_certs_merge(self.certificates.iter().cloned())
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build()
-            .map_err(|_| Failure::retryable("tls_failed", "the system's certificate authorities cannot be loaded"))?;
+            .pool_idle_timeout(IDLE_TIMEOUT);
+        if !self.certificates.is_empty() {
+            let config = tls::client_config(&self.certificates);
+            let config = config.map_err(|_| Failure::retryable("tls_failed", unusable))?;
+            builder = builder.tls_backend_preconfigured(config);
+        }
+        let client = builder.build().map_err(|_| Failure::retryable("tls_failed", unusable))?;
         Ok(slot.get_or_init(|| client))
     }
 

@@ -20,9 +20,14 @@ pub use smtp::{Login, Security, SmtpTransport};
 /// The sender of mails in the outbox that name none.
 pub const OUTBOX_SENDER: &str = "leadflow@localhost";
 
-/// The envelope and the raw message (CRLF line ends) of `message`; `default_from` sends when it names nobody.
+/// The envelope and the raw message (CRLF line ends) of `message`; `default_from` (empty: there is none) sends when it
+/// names nobody.
 pub fn build(message: &EmailMessage, default_from: &str) -> Result<(Envelope, Vec<u8>), Failure> {
-    let from = mailbox(message.from.as_deref().unwrap_or(default_from))?;
+    let from = message.from.as_deref().unwrap_or(default_from);
+    if from.is_empty() {
+        return Err(Failure::terminal("no_sender", "the mail names no sender: write `from` in the connection"));
+    }
+    let from = mailbox(from)?;
     let mut builder = Message::builder()
         .date(UNIX_EPOCH + Duration::from_micros(u64::try_from(message.date).unwrap_or(0)))
         .message_id(Some(format!("<{}>", message.message_id)))

@@ -14,9 +14,10 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Response;
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
-use super::super::{EmailMessage, Reply, causes, certificates, tls_failure};
+use super::super::{EmailMessage, Reply, causes, certificates, is_authority_as_server, tls_failure};
 use super::Envelope;
 use crate::run::{Class, Failure};
 use crate::secret::Secret;
@@ -70,9 +71,17 @@ pub struct SmtpTransport {
     security: Security,
     from: String,
     login: Option<Login>,
-    certificates: Vec<Certificate>,
+    /// What `ca` names.
+    certificates: Vec<CertificateDer<'static>>,
     /// Built when first used: it reads the system's certificate authorities.
     tls: OnceLock<TlsParameters>,
+}
+
+/// Why no connection stands.
+enum Refused {
+    /// The server shows an authority's certificate as its own: it may be one that `ca` names.
+    SelfSigned(Failure),
+    Failed(Failure),
 }
 
 impl fmt::Debug for SmtpTransport {
@@ -95,15 +104,13 @@ impl SmtpTransport {
         if host.trim().is_empty() {
             return Err("`host` is empty".into());
         }
-        let certificates =
-            certificates(ca)?.iter().map(|der| Certificate::from_der(der.to_vec())).collect::<Result<_, _>>();
         Ok(Self {
             host: host.trim().to_owned(),
             port: port.unwrap_or(security.port()),
             security,
             from: from.to_owned(),
             login,
-            certificates: certificates.map_err(|_| "`ca` names a file with a certificate that cannot be used")?,
+            certificates: certificates(ca)?,
             tls: OnceLock::new(),
         })
     }
@@ -165,23 +172,55 @@ impl SmtpTransport {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
+        match self.open(self.tls()?).await {
+            Ok(connection) => Ok(connection),
+            Err(Refused::Failed(failure)) => Err(failure),
+            Err(Refused::SelfSigned(failure)) => self.open_pinned(failure).await,
+        }
+    }
+
+    /// A certificate that signed itself as an authority does (what `openssl req -x509` makes) is refused as a server's
+    /// by the TLS library, though `ca` names it. So another connection takes any certificate, and is kept only if the
+    /// server proved to own exactly one that `ca` names. Nothing but the greeting was said by then.
+    async fn open_pinned(&self, refused: Failure) -> Result<AsyncSmtpConnection, Failure> {
+        let any = TlsParameters::builder(self.host.clone()).dangerous_accept_invalid_certs(true).build_rustls();
+        let any = any.map_err(|_| refused.clone())?;
+        let connection = match self.open(&any).await {
+            Ok(connection) => connection,
+            Err(Refused::Failed(failure) | Refused::SelfSigned(failure)) => return Err(failure),
+        };
+        let shown = connection.peer_certificate().map_err(|_| refused.clone())?;
+        if self.certificates.iter().any(|own| own.as_ref() == shown) { Ok(connection) } else { Err(refused) }
+    }
+
+    async fn open(&self, tls: &TlsParameters) -> Result<AsyncSmtpConnection, Refused> {
         let hello = ClientId::default();
-        let first = if self.security == Security::Tls { Some(self.tls()?.clone()) } else { None };
+        let first = (self.security == Security::Tls).then(|| tls.clone());
         let server = (self.host.as_str(), self.port);
         let mut connection = AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_TIMEOUT), &hello, first, None)
             .await
-            .map_err(|error| self.judge(&error))?;
+            .map_err(|error| self.refused(&error))?;
         if self.security == Security::Starttls {
             if !connection.can_starttls() {
                 let message = format!(
                     "{} offers no STARTTLS: port 465 wants `security: tls`, a server without encryption `security: none`",
                     self.host
                 );
-                return Err(Failure::terminal("smtp_tls", message));
+                return Err(Refused::Failed(Failure::terminal("smtp_tls", message)));
             }
-            connection.starttls(self.tls()?.clone(), &hello).await.map_err(|error| self.judge(&error))?;
+            connection.starttls(tls.clone(), &hello).await.map_err(|error| self.refused(&error))?;
         }
         Ok(connection)
+    }
+
+    fn refused(&self, error: &SmtpError) -> Refused {
+        let failure = self.judge(error);
+        let fault = causes(error).into_iter().find_map(|cause| cause.downcast_ref::<rustls::Error>());
+        if !self.certificates.is_empty() && fault.is_some_and(is_authority_as_server) {
+            Refused::SelfSigned(failure)
+        } else {
+            Refused::Failed(failure)
+        }
     }
 
     async fn log_in(&self, connection: &mut AsyncSmtpConnection) -> Result<(), Failure> {
@@ -203,12 +242,11 @@ impl SmtpTransport {
             return Ok(tls);
         }
         let mut builder = TlsParameters::builder(self.host.clone());
+        let unusable = |_| Failure::retryable("tls_failed", "the certificate authorities cannot be loaded");
         for certificate in &self.certificates {
-            builder = builder.add_root_certificate(certificate.clone());
+            builder = builder.add_root_certificate(Certificate::from_der(certificate.to_vec()).map_err(unusable)?);
         }
-        let built = builder
-            .build_rustls()
-            .map_err(|_| Failure::retryable("tls_failed", "the system's certificate authorities cannot be loaded"))?;
+        let built = builder.build_rustls().map_err(unusable)?;
         Ok(self.tls.get_or_init(|| built))
     }
 

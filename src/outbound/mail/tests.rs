@@ -62,6 +62,12 @@ fn the_connections_sender_is_used_when_the_mail_names_none() {
 }
 
 #[test]
+fn a_mail_without_any_sender_is_terminal() {
+    let failure = build(&EmailMessage { from: None, ..message() }, "").expect_err("refused");
+    assert_eq!(failure.code, "no_sender");
+}
+
+#[test]
 fn importance_sets_both_headers() {
     for (importance, priority) in [("high", "1"), ("normal", "3"), ("low", "5")] {
         let raw = raw(&EmailMessage { importance: Some(importance.into()), ..message() });

@@ -21,19 +21,24 @@ impl Sink {
     pub(crate) fn start(mode: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for mails");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/counterparts/smtp_sink.py");
+        let log = File::create(folder.path().join("log")).expect("a log");
         let mut process = Command::new(python())
             .arg(script)
             .arg(folder.path())
             .arg(mode)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the mail server starts");
         let mut line = String::new();
         let stdout = process.stdout.take().expect("its output is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says when it is ready");
         let port = line.trim().strip_prefix("ready ").and_then(|port| port.parse().ok());
-        let port = port.unwrap_or_else(|| panic!("the mail server said {line:?} instead of `ready PORT`"));
+        let port = port.unwrap_or_else(|| {
+            let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            panic!("the mail server said {line:?} instead of `ready PORT`: {log}")
+        });
         Self { port, folder, process }
     }
 
