@@ -133,7 +133,7 @@ fn every_code_in_the_source_can_be_explained() {
         let text = fs::read_to_string(file).expect("a source file");
         let text = text.split("#[cfg(test)]").next().expect("the part before the tests");
         for (at, call) in CALLS.iter().flat_map(|call| text.match_indices(call)) {
-            let arguments = text[at + call.len()..].split(';').next().unwrap_or_default();
+            let arguments = text[at + call.len()..].split([';', ')']).next().unwrap_or_default();
             let code = arguments.split('"').nth(1).filter(is_code);
             unknown.extend(
                 code.filter(|code| codes::find(code).is_none()).map(|code| format!("{code} {}", file.display())),
