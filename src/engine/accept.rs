@@ -111,7 +111,9 @@ impl Engine {
         run.status = status;
         run.code = Some(code.to_owned());
         run.finished_at = Some(identity.received_at);
-        self.store.accept(NewRun { run, steps: Vec::new(), records: Vec::new() }).await
+        self.store.accept(NewRun { run, steps: Vec::new(), records: Vec::new() }).await?;
+        tracing::info!(run = %identity.run_id, flow = %identity.flow, status = status.as_str(), code, "run ended");
+        Ok(())
     }
 
     async fn store_and_run(
