@@ -16,6 +16,7 @@ mod restore;
 pub mod resubmit;
 mod scope;
 mod texts;
+mod verdict;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;

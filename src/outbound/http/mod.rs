@@ -193,7 +193,7 @@ impl HttpTransport {
 /// Posts JSON to a URL that the user typed: for the command line, which tells the server what to do.
 pub async fn post_json(url: &str, body: &Value) -> Result<HttpReply, Failure> {
     let transport = HttpTransport::anonymous(&HttpClientSettings::default())
-        .map_err(|message| Failure::terminal("internal", message))?;
+        .map_err(|message| Failure::terminal("internal_error", message))?;
     let request = HttpRequest {
         method: "POST".into(),
         url: url.into(),
@@ -205,7 +205,7 @@ pub async fn post_json(url: &str, body: &Value) -> Result<HttpReply, Failure> {
     match transport.send(&request, POST_TIMEOUT).await {
         Reply::Http(reply) => Ok(reply),
         Reply::Failed(failure) => Err(failure),
-        Reply::Email { .. } | Reply::Record => Err(Failure::terminal("internal", "a reply of another kind")),
+        Reply::Email { .. } | Reply::Record => Err(Failure::terminal("internal_error", "a reply of another kind")),
     }
 }
 
