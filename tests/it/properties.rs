@@ -7,11 +7,10 @@ use std::fs;
 use std::sync::{Arc, LazyLock};
 
 use leadflow::actions;
-use leadflow::connectors;
+use leadflow::connectors::{self, Reach};
 use leadflow::engine::dry::{DryInput, DryRun, dry_run};
 use leadflow::engine::ports::{Connections, Limits, Mocks, OpenConnection};
 use leadflow::flow::{Bundle, Defaults, Environment, Flow, compile};
-use leadflow::outbound::Transport;
 use leadflow::outbound::recorded::Recorded;
 use leadflow::run::{RunStatus, StepStatus};
 use proptest::prelude::*;
@@ -53,10 +52,11 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
 
 fn open() -> Connections {
     let open = CONNECTIONS.map(|(name, kind)| {
+        let connector = connectors::find(kind).expect("a connector");
         let connection = OpenConnection {
             name: name.to_owned(),
-            connector: connectors::find(kind).expect("a connector"),
-            transport: Transport::Embedded,
+            connector,
+            transport: connector.connect(&json!({}), &Reach::new("unused")).expect("it needs no settings"),
             concurrency: 4,
             timeout: None,
             retry: None,
