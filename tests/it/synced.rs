@@ -9,7 +9,7 @@ use crate::support::{Server, Workspace, wire};
 
 /// Found in the request and in the row that keeps it.
 const LEAD: &str = "424242";
-/// SQLite's write-ahead log, as `strace -y` names it.
+/// The database's write-ahead log, as `strace -y` names it.
 const LOG: &str = "leadflow.db-wal>";
 
 const FLOW: &str = "name: pure\ntrigger:\n  type: request\nactions:\n  - name: note\n    type: compose\n    inputs: '{{trigger.body.number}}'\n";
