@@ -79,7 +79,7 @@ can be reached today with an `http` connection and the `http` action.
         "bad_size",
         "a size that cannot be read",
         "\
-A number of bytes with its unit: 512B 64KiB 1MiB 10MB.
+A number of bytes with its unit, in one word: 512B 64KiB 1MiB 10MB.
 ",
     ),
     error(
