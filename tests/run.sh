@@ -36,4 +36,4 @@ cargo fmt --check
 echo "== lints"
 cargo clippy --locked --all-targets -- -D warnings
 echo "== tests"
-cargo test --locked
+cargo test --locked --no-fail-fast

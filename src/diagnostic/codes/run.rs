@@ -21,21 +21,22 @@ comes from the lead is exactly one. In leadflow.yaml: `127.0.0.1:8080` or `[::1]
 ",
     ),
     error(
-        "no_sender",
-        "the mail has no sender",
-        "\
-Neither the action nor its connection says `from`. Write it once, in the connection:
-
-    mail: { type: smtp, host: smtp.contoso.com, from: \"Leads <leads@contoso.com>\" }
-",
-    ),
-    error(
         "no_recipient",
         "the mail has no recipient",
         "\
 `to`, `cc` and `bcc` are all empty after rendering. Give a constant address, or `default`:
 
     to: \"{{default parameters.owner 'sales@contoso.com'}}\"
+",
+    ),
+    error(
+        "no_sender",
+        "the mail has no sender",
+        "\
+Neither the action nor its connection says who sends. Set it once, for all mails of the connection:
+
+    connections:
+      mail: { type: smtp, host: smtp.contoso.com, from: leads@contoso.com }
 ",
     ),
     error(
