@@ -159,12 +159,7 @@ fn engine_config(
         connections: connect::connections(settings)?,
         clock,
         limits: connect::limits(settings),
-        retention: engine::Retention {
-            succeeded: settings.retention.succeeded,
-            failed: settings.retention.failed,
-            rejected: settings.retention.rejected,
-            duplicates: settings.retention.duplicates,
-        },
+        retention: settings.retention.clone(),
         environment: settings.environment.clone(),
         catalogue: Arc::new(actions::catalogue()),
         owner,

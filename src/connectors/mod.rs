@@ -116,7 +116,7 @@ fn read<T: DeserializeOwned>(settings: &Value) -> Result<T, String> {
 
 /// A reply of another kind than the effect: a fault of ours, told as such.
 fn unexpected() -> Progress {
-    Progress::Done(Err(Failure::terminal("internal", "the reply does not belong to the effect")))
+    Progress::Done(Err(Failure::terminal("internal_error", "the reply does not belong to the effect")))
 }
 
 /// An operation of another kind than the connection serves: the compiler refuses it, a changed leadflow.yaml may not.

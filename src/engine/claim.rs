@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::actor::{Actor, Seed};
 use super::lanes::Permit;
 use super::ports::Drain;
+use super::scope::Values;
 use super::texts::TextError;
 use super::{Engine, restore};
 use crate::clock::{Micros, micros};
@@ -167,10 +168,11 @@ async fn take_up(engine: &Arc<Engine>, stored: StoredRun, reserved: Vec<Permit>)
         }
     };
     let (presence, cancel) = engine.register(run_id, stored.run.cancel);
+    let identity = restore::identity(&stored.run);
     let mut actor = Actor::new(Seed {
         ports: Arc::clone(&engine.ports),
-        identity: restore::identity(&stored.run),
-        trigger: parsed.trigger,
+        values: Values::new(&flow, &identity, parsed.trigger),
+        identity,
         state: restore::state(&stored, &flow, engine.ports.clock.now()),
         flow,
         epoch: stored.run.epoch,

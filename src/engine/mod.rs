@@ -16,6 +16,7 @@ mod restore;
 pub mod resubmit;
 mod scope;
 mod texts;
+mod verdict;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -219,6 +220,8 @@ impl Engine {
     pub async fn drain(&self, grace: Duration) {
         self.drain.send_replace(Drain::Finish);
         self.wake.notify_one();
+        // A run that waits in the store is taken up by the next life: its request need not wait for that.
+        self.ports.answers.retain(|run| self.is_active(run));
         if tokio::time::timeout(grace, self.until_idle()).await.is_err() {
             tracing::warn!(runs = self.active_runs(), "grace time is over; giving up effects in flight");
             self.drain.send_replace(Drain::GiveUp);

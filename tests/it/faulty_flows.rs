@@ -8,6 +8,8 @@ use std::sync::Arc;
 use leadflow::diagnostic::{codes, render};
 use leadflow::flow::{self, Bundle, Defaults, Environment};
 
+use crate::support::{Workspace, wire};
+
 const SCHEMA_FILE: &str = "marketplace-lead.json";
 
 fn folder() -> PathBuf {
@@ -180,4 +182,23 @@ fn the_flows_of_the_repository_fit_the_editor_schema() {
         let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{}: {errors:?}", file.display());
     }
+}
+
+/// Faulty files beside one that is right: that one serves, and each other one is said to be off.
+#[test]
+fn a_broken_file_hurts_only_itself() {
+    let workspace = Workspace::empty();
+    workspace.write(
+        "flows/right.yaml",
+        "trigger: { type: request }\nactions:\n  - { name: keep, type: compose, inputs: 1 }\n",
+    );
+    workspace.write("flows/broken.yaml", "name: broken\ntrigger: { type: request\n");
+    workspace.write("flows/unknown.yaml", "trigger: { type: request }\nactions:\n  - { name: a, type: nonsense }\n");
+    let server = workspace.serve();
+    for off in ["broken", "unknown"] {
+        let line = server.announced.lines().find(|line| line.trim_start().starts_with(off));
+        assert!(line.is_some_and(|line| line.contains("OFF")), "{}", server.announced);
+    }
+    assert_eq!(wire::post(server.url("right"), "{}").expect("an answer").status, 202);
+    assert_eq!(wire::post(&server.url("right").replace("/right", "/unknown"), "{}").expect("an answer").status, 401);
 }

@@ -8,6 +8,7 @@ mod fault_sweep;
 mod faulty_flows;
 mod http_answers;
 mod main_path;
+mod properties;
 mod readme;
 mod smtp;
 mod support;

@@ -64,6 +64,9 @@ impl Actor {
             self.ports.answers.resolve(self.identity.run_id, answered);
             log_outcome(&self.identity, commit, self.ports.clock.now());
         }
+        if commit.release && *self.ports.drain.borrow() != Drain::No {
+            self.ports.answers.forget(self.identity.run_id);
+        }
         self.changed = false;
         self.done = commit.release;
         if commit.release && commit.status != RunStatus::Held && commit.due_at <= self.ports.clock.now() {

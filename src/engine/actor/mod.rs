@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::lanes::Permit;
 use super::perform::{Attempt, perform};
-use super::ports::{Drain, Ports};
+use super::ports::{Drain, OpenConnection, Ports};
 use super::scope::Values;
 use crate::actions::Answer;
 use crate::clock::{Micros, micros};
@@ -32,6 +32,8 @@ use crate::store::RecordWrite;
 struct Wanting {
     key: StepKey,
     lane: String,
+    /// The one whose connector built the effect: it sends it too, whatever the settings say by then.
+    connection: Arc<OpenConnection>,
     operation: Operation,
     effect: Effect,
 }
@@ -92,7 +94,7 @@ pub(super) struct Seed {
     pub(super) ports: Arc<Ports>,
     pub(super) flow: Arc<Flow>,
     pub(super) identity: Identity,
-    pub(super) trigger: Value,
+    pub(super) values: Values,
     pub(super) state: RunState,
     pub(super) epoch: i64,
     pub(super) reserved: Vec<Permit>,
@@ -111,8 +113,7 @@ enum Woken {
 
 impl Actor {
     pub(super) fn new(seed: Seed) -> Self {
-        let Seed { ports, flow, identity, trigger, state, epoch, reserved, answered, cancel, admits } = seed;
-        let values = Values::new(&flow, &identity, trigger);
+        let Seed { ports, flow, identity, values, state, epoch, reserved, answered, cancel, admits } = seed;
         let written =
             state.steps.iter().filter(|(_, step)| step.status.is_final()).map(|(key, _)| key.clone()).collect();
         Self {
@@ -369,16 +370,11 @@ impl Actor {
     fn launch(&mut self, admitted: Vec<(Wanting, Permit)>) {
         for (wanting, permit) in admitted {
             let action = &self.flow.actions[wanting.key.node];
-            let name = action.connection.as_deref().unwrap_or_default();
-            let Some(connection) = self.ports.connections.load().get(name).cloned() else {
-                // Removed between admission and launch: `prepare` will hold the run.
-                continue;
-            };
-            let timeout = action.timeout.or(connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
+            let timeout = action.timeout.or(wanting.connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
             let step = self.state.steps.get(&wanting.key);
             let attempt = Attempt {
                 effects: Arc::clone(&self.ports.effects),
-                connection,
+                connection: wanting.connection,
                 action: action.name.clone(),
                 identity: self.identity.clone(),
                 idx: wanting.key.idx.clone(),

@@ -123,7 +123,7 @@ impl Actor {
             },
             Ok(effect) => {
                 let lane = lane_of(&name, &effect);
-                self.wanting.push(Wanting { key: key.clone(), lane, operation, effect });
+                self.wanting.push(Wanting { key: key.clone(), lane, connection, operation, effect });
             }
         }
     }
