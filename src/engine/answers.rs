@@ -37,8 +37,8 @@ impl Answers {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
     }
 
-    /// Lets every waiting request go: its run goes on in another life.
-    pub fn release_all(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Lets the requests of `runs` go: those go on in another life.
+    pub fn release(&self, runs: impl Fn(RunId) -> bool) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|run, _| !runs(*run));
     }
 }

@@ -74,3 +74,25 @@ fn what_outlives_the_grace_time_is_handed_back_uncounted_and_flagged() {
         crm.requests().iter().map(|request| request.header("idempotency-key").map(str::to_owned)).collect();
     assert_eq!(keys[0], keys[1], "the repeat carries the same key");
 }
+
+/// Its run goes on in another life, which nobody should wait for with an open connection.
+#[test]
+fn a_request_whose_run_waits_is_answered_at_once() {
+    let workspace = Workspace::empty();
+    workspace.write(
+        "flows/later.yaml",
+        "name: later\ntrigger:\n  type: request\nactions:\n  - name: wait\n    type: delay\n    for: 1h\n  - name: answer\n    type: respond\n    body: { ok: true }\n",
+    );
+    workspace.write("leadflow.yaml", "shutdown_grace: 20s\n");
+    let server = workspace.serve();
+    let url = server.url("later").to_owned();
+    let client = std::thread::spawn(move || wire::post(&url, "{}").expect("an answer"));
+    until("the run", || workspace.runs().iter().any(|run| run["status"] == "waiting"));
+    let begun = Instant::now();
+    assert_eq!(server.terminate(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let answer = client.join().expect("the client");
+    assert_eq!((answer.status, &answer.json()["code"]), (504, &serde_json::json!("respond_timeout")));
+    assert_eq!(answer.headers["x-leadflow-run-id"], workspace.runs()[0]["run_id"].as_str().expect("an id"));
+    assert_eq!(workspace.runs()[0]["status"], "waiting");
+}
