@@ -49,7 +49,7 @@ pub(super) async fn work(engine: Arc<Engine>) {
                 }
                 continue;
             }
-        };
+        }
         let until = (engine.ports.clock.now() + micros(FOREIGN_POLL)).min(next_pass.max(now + 1));
         tokio::select! {
             () = engine.wake.notified() => next_pass = 0,
