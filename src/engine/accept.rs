@@ -112,7 +112,9 @@ impl Engine {
         run.status = status;
         run.code = Some(code.to_owned());
         run.finished_at = Some(identity.received_at);
-        self.store.accept(NewRun { run, steps: Vec::new(), records: Vec::new() }).await
+        self.store.accept(NewRun { run, steps: Vec::new(), records: Vec::new() }).await?;
+        tracing::info!(run = %identity.run_id, flow = %identity.flow, status = status.as_str(), code, "run ended");
+        Ok(())
     }
 
     async fn store_and_run(
@@ -140,7 +142,7 @@ impl Engine {
             admits,
         });
         actor.begin();
-        let commit = actor.snapshot();
+        let mut commit = actor.snapshot();
         run.status = commit.status;
         run.code.clone_from(&commit.code);
         run.finished_at = commit.finished_at;
@@ -149,7 +151,8 @@ impl Engine {
         run.owner = (!commit.release).then(|| commit.owner.clone());
         run.inflight.clone_from(&commit.inflight);
         run.answer.clone_from(&commit.answer);
-        let new = NewRun { run, steps: commit.steps.clone(), records: commit.records.clone() };
+        let new =
+            NewRun { run, steps: std::mem::take(&mut commit.steps), records: std::mem::take(&mut commit.records) };
         if let Err(error) = self.store.accept(new).await {
             self.ports.answers.forget(run_id);
             // The answer may have been lost after the commit: then the run is ours, and nobody works on it yet.

@@ -222,7 +222,7 @@ nothing). The run goes on; its id is in the answer.
         "invalid_parameter",
         "a parameter of the API call is not valid (400)",
         "\
-The detail names the parameter and what it takes.
+The detail names the parameter of the query and what it takes.
 ",
     ),
     error(

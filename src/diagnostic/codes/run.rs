@@ -30,6 +30,16 @@ comes from the lead is exactly one. In leadflow.yaml: `127.0.0.1:8080` or `[::1]
 ",
     ),
     error(
+        "no_sender",
+        "the mail has no sender",
+        "\
+Neither the action nor its connection says who sends. Set it once, for all mails of the connection:
+
+    connections:
+      mail: { type: smtp, host: smtp.contoso.com, from: leads@contoso.com }
+",
+    ),
+    error(
         "too_many_recipients",
         "the mail has too many recipients",
         "\

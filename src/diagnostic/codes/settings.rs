@@ -98,14 +98,14 @@ settings` prints what is in force, each key with its file and line.
         "bad_size",
         "a size that cannot be read",
         "\
-A number of bytes with its unit: 512B 64KiB 1MiB 10MB.
+A number of bytes with its unit: 512B 64KiB 1MiB 10MB. KiB is 1024 bytes, KB is 1000.
 ",
     ),
     error(
         "bad_rate",
         "a rate that cannot be read",
         "\
-A rate is a number per second, minute or hour. Write for example 20/s, 500/m or 1000/h.
+A number per second, minute or hour: 20/s 500/m 1000/h. A rate needs its unit.
 ",
     ),
 ];
