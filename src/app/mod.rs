@@ -143,7 +143,8 @@ fn hold_folder(data: &Path, clock: &dyn Clock) -> anyhow::Result<DataLock> {
 
 async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     let options = sqlite::OpenOptions::new(settings.database(), sqlite::Mode::Serve);
-    let store = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await??;
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await?;
+    let store = opened.with_context(|| format!("cannot open the store {}", settings.database().display()))?;
     Ok(Arc::new(store))
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::actor::{Actor, Seed};
 use super::scope::Values;
 use super::verdict::{Verdict, judge};
-use super::{Accept, Accepted, Engine};
-use crate::clock::Fut;
+use super::{Accept, Accepted, Engine, Unfinished};
+use crate::clock::{Fut, micros};
 use crate::ids::RunId;
 use crate::library::LiveFlow;
 use crate::run::{Identity, RunState, RunStatus, TriggerData};
@@ -146,19 +147,26 @@ impl Engine {
     }
 
     /// Whether the flow has too many unfinished runs.
-    async fn is_busy(&self, flow: &str) -> Result<bool, StoreError> {
+    pub(super) async fn is_busy(&self, flow: &str) -> Result<bool, StoreError> {
         let limit = self.ports.limits.waiting_runs_per_flow_max;
+        let now = self.ports.clock.now();
         let known = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).get(flow).copied();
-        let count = match known {
-            Some(count) => count,
-            None => {
-                let count = self.store.unfinished(flow, limit).await?;
-                *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).entry(flow.to_owned()).or_insert(count)
+        if let Some(known) = known {
+            let below = u64::try_from(known.runs).unwrap_or_default() < limit;
+            if below || now.saturating_sub(known.counted_at) < micros(RECOUNT_AFTER) {
+                return Ok(!below);
             }
-        };
+        }
+        let count = self.store.unfinished(flow, limit).await?;
+        let counted = Unfinished { runs: i64::try_from(count).unwrap_or(i64::MAX), counted_at: now };
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).insert(flow.to_owned(), counted);
         Ok(count >= limit)
     }
 }
+
+/// How often a flow with too many unfinished runs is counted in the store: before somebody is turned away, the number
+/// must be true.
+const RECOUNT_AFTER: Duration = Duration::from_secs(1);
 
 /// The epoch of a run that its acceptor works on.
 const FIRST_EPOCH: i64 = 1;

@@ -32,22 +32,26 @@ pub(super) async fn work(engine: Arc<Engine>) {
     while *drain.borrow_and_update() == Drain::No {
         let now = engine.ports.clock.now();
         let looked = look(&engine, now >= next_pass).await;
-        let wait = match looked {
-            Ok(Some(next)) => {
+        match looked {
+            Ok(next) => {
                 faults = 0;
-                next_pass = next;
-                micros(FOREIGN_POLL)
+                next_pass = next.unwrap_or(next_pass);
             }
-            Ok(None) => micros(FOREIGN_POLL),
             Err(error) => {
                 faults += 1;
                 if faults.is_power_of_two() {
                     tracing::error!(%error, faults, "cannot read the store; trying again");
                 }
-                micros(FOREIGN_POLL) * i64::from(faults.min(20))
+                // Whoever wants to be claimed waits as well, or a store that is down would be asked without a pause.
+                let until = engine.ports.clock.now() + micros(FOREIGN_POLL) * i64::from(faults.min(20));
+                tokio::select! {
+                    () = engine.ports.clock.sleep_until(until) => {}
+                    _ = drain.changed() => {}
+                }
+                continue;
             }
-        };
-        let until = (engine.ports.clock.now() + wait).min(next_pass.max(now + 1));
+        }
+        let until = (engine.ports.clock.now() + micros(FOREIGN_POLL)).min(next_pass.max(now + 1));
         tokio::select! {
             () = engine.wake.notified() => next_pass = 0,
             () = engine.ports.clock.sleep_until(until) => {}

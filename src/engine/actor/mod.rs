@@ -76,6 +76,8 @@ pub(super) struct Actor {
     answered: bool,
     /// Why the run is stopped until somebody acts: the code, and the lane that it waits for.
     hold: Option<(&'static str, String)>,
+    /// The actions that it stops: their times do not count.
+    held: BTreeSet<StepKey>,
     /// When a requested cancel stops waiting for effects in flight.
     cancel_at: Option<Micros>,
     cancel: watch::Receiver<bool>,
@@ -134,6 +136,7 @@ impl Actor {
             answer: None,
             answered,
             hold: None,
+            held: BTreeSet::new(),
             cancel_at: None,
             cancel,
             to_start: VecDeque::new(),
@@ -203,6 +206,8 @@ impl Actor {
     fn turn(&mut self) {
         let now = self.ports.clock.now();
         match self.cancel_at {
+            // What was in flight may have ended the run in its own way.
+            Some(_) if self.state.settled.is_some() => {}
             Some(until) if self.flights.is_empty() || now >= until => {
                 self.tasks.abort_all();
                 self.flights.clear();
@@ -331,6 +336,7 @@ impl Actor {
             .iter()
             .filter(|(key, step)| {
                 step.status == StepStatus::Waiting
+                    && !self.held.contains(*key)
                     && step.due_at.is_some_and(|at| at <= now)
                     && !self.wanting.iter().any(|wanting| wanting.key == **key)
                     && !self.admitted.iter().any(|(admitted, _)| admitted.key == **key)
@@ -390,9 +396,15 @@ impl Actor {
         }
     }
 
+    /// Times that actions wait for.
+    fn timers(&self) -> impl Iterator<Item = (Micros, &StepKey)> {
+        let steps = self.state.steps.iter().filter(|(key, _)| !self.held.contains(*key));
+        steps.filter_map(|(key, step)| Some((step.due_at?, key)))
+    }
+
     /// When something is due without anything landing.
     fn next_due(&self) -> Option<Micros> {
-        let timers = self.state.steps.values().filter_map(|step| step.due_at);
+        let timers = self.timers().map(|(due_at, _)| due_at);
         // A wanting action looks for a slot again each time; the poll is only for what no signal tells.
         let poll = (!self.wanting.is_empty()).then(|| self.ports.clock.now() + micros(LANE_POLL));
         timers.chain(self.cancel_at).chain(poll).min()
