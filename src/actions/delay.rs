@@ -26,7 +26,7 @@ pub struct Delay;
 struct Keys {
     /// How long: `30s`, `10m`, `2h`, `3d`, or ISO 8601 (`PT30S`). At most 30 days.
     #[serde(rename = "for")]
-    #[schemars(extend("x-template" = "plain"))]
+    #[schemars(extend("x-template" = "plain", "x-duration" = true))]
     wait: Option<Text>,
     /// Until when: a timestamp with its offset, `2026-12-01T09:00:00Z`. A time that has passed is due at once.
     #[schemars(extend("x-template" = "plain"))]

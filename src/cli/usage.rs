@@ -21,6 +21,7 @@ const HABITS: &[(&str, &str)] = &[
     ("simulate", "dry-run"),
     ("preview", "dry-run"),
     ("config", "settings"),
+    ("help", "--help"),
 ];
 
 const BARE: &str = "\

@@ -25,6 +25,7 @@ pub struct Http;
 struct Settings {
     /// What relative URLs are appended to: `https://api.example.com/v1`. Headers, query and credentials of this
     /// connection go to its origin only.
+    #[schemars(extend("x-unit" = "url"))]
     base_url: Option<String>,
     /// Headers of every request.
     #[serde(default)]

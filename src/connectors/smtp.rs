@@ -30,6 +30,7 @@ struct Settings {
     security: Security,
     /// The sender of mails that name none: `Leads <leads@contoso.com>`. Default: the user name, if it is an address.
     #[serde(default)]
+    #[schemars(extend("x-unit" = "mailbox"))]
     from: Option<String>,
     /// How to log in.
     #[serde(default)]

@@ -86,14 +86,18 @@ pub fn has_errors(findings: &[Diagnostic]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Error)
 }
 
-/// The candidate nearest to `word`, if near enough to be a slip of the keyboard (case ignored).
+/// The candidate nearest to `word`, if near enough to be a slip of the keyboard (case ignored): at most a third of the
+/// letters and one more, and always fewer than half of the longer word, so that no short word is taken for another.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let limit = (word.chars().count() / 3).max(1) + 1;
     candidates
         .into_iter()
         .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, candidate)| {
+            let longer = word.chars().count().max(candidate.chars().count());
+            *distance <= limit && (*distance == 0 || distance * 2 < longer)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

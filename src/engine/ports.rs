@@ -58,13 +58,24 @@ impl Journal for StoreJournal {
 pub struct Mock {
     /// `succeeded` (default) or `failed`.
     #[serde(default)]
-    pub status: Option<String>,
+    pub status: MockStatus,
     /// Its outputs.
     #[serde(default)]
     pub outputs: Value,
     /// Its error.
     #[serde(default)]
     pub error: Option<MockError>,
+}
+
+/// How a mocked action ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MockStatus {
+    /// With its outputs.
+    #[default]
+    Succeeded,
+    /// With its error.
+    Failed,
 }
 
 /// The error of a [`Mock`].
@@ -84,10 +95,10 @@ pub type Mocks = BTreeMap<String, Mock>;
 impl Mock {
     /// What the mocked action ends with.
     pub fn result(&self) -> Result<Value, Failure> {
-        match (&self.error, self.status.as_deref()) {
+        match (&self.error, self.status) {
             (Some(error), _) => Err(Failure::terminal(error.code.clone(), error.message.clone())),
-            (None, Some("failed")) => Err(Failure::terminal("mocked", "mocked failure")),
-            _ => Ok(self.outputs.clone()),
+            (None, MockStatus::Failed) => Err(Failure::terminal("mocked", "mocked failure")),
+            (None, MockStatus::Succeeded) => Ok(self.outputs.clone()),
         }
     }
 }

@@ -225,24 +225,38 @@ fn unreadable(path: &Path, finding: Diagnostic) -> Loaded {
     Loaded { file: shown(path), text: Arc::from(""), compiled: Compiled { flow: None, name, findings: vec![finding] } }
 }
 
-/// Two flows with one name, or an alias that is taken: the later file does not load.
+/// Two flows with one name, or an alias that is taken: the later file does not load. A flow with errors keeps its name.
 fn refuse_clashes(files: &mut [Loaded]) {
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     for loaded in files {
-        let Some(flow) = &loaded.compiled.flow else { continue };
-        let words = std::iter::once(("name", &flow.name)).chain(flow.aliases.iter().map(|alias| ("aliases", alias)));
-        let clash = words.into_iter().find_map(|(key, word)| Some((key, word.clone(), taken.get(word)?.clone())));
-        if let Some((key, word, earlier)) = clash {
-            let (doc, _) = yaml::parse(&loaded.file, &loaded.text);
-            let place = doc.map_or_else(|| at(Path::new(&loaded.file)), |doc| doc.value_place(&format!("/{key}")));
-            let message = format!("`{word}` is taken by {earlier}");
-            let finding = Diagnostic::new("duplicate_flow", place, key, message).help("choose another name");
-            loaded.compiled.findings.push(finding);
-            loaded.compiled.flow = None;
-            continue;
+        let (doc, _) = yaml::parse(&loaded.file, &loaded.text);
+        let mut clashes = Vec::new();
+        let mut own: Vec<&str> = Vec::new();
+        let words = words(loaded, doc.as_ref());
+        for (pointer, word) in &words {
+            if let Some(earlier) = taken.get(word).filter(|_| !own.contains(&word.as_str())) {
+                let place =
+                    doc.as_ref().map_or_else(|| at(Path::new(&loaded.file)), |doc| doc.value_place(pointer));
+                let message = format!("`{word}` is taken by {earlier}");
+                let path = yaml::dotted(pointer);
+                clashes.push(Diagnostic::new("duplicate_flow", place, path, message).help("choose another name"));
+            }
+            own.push(word);
         }
-        for word in std::iter::once(&flow.name).chain(&flow.aliases) {
-            taken.insert(word.clone(), loaded.file.clone());
+        if !clashes.is_empty() {
+            loaded.compiled.findings.extend(clashes);
+            loaded.compiled.flow = None;
+        }
+        for (_, word) in words {
+            taken.entry(word).or_insert_with(|| loaded.file.clone());
         }
     }
+}
+
+/// The names under which a file's flow answers, each with its JSON pointer. Of text that is no YAML none is known.
+fn words(loaded: &Loaded, doc: Option<&yaml::Doc>) -> Vec<(String, String)> {
+    let Some(doc) = doc.filter(|doc| doc.value.is_object()) else { return Vec::new() };
+    let listed = doc.value.get("aliases").and_then(serde_json::Value::as_array).into_iter().flatten().enumerate();
+    let aliases = listed.filter_map(|(index, alias)| Some((format!("/aliases/{index}"), alias.as_str()?.to_owned())));
+    std::iter::once(("/name".to_owned(), loaded.compiled.name.clone())).chain(aliases).collect()
 }

@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 use super::format;
 use super::layers::Layers;
 use super::references::References;
+use super::words::{
+    accepts_only_null, bad_address, bad_mailbox, bad_network, bad_url, has_kind, is_secret, kind_word, kinds_of,
+    resolve, show, tag_of,
+};
 use crate::connectors;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::flow::catalogue::ConnectorSpec;
@@ -111,6 +115,7 @@ impl Linter<'_> {
     fn object(&mut self, pointer: &str, entries: &mut Map<String, Value>, schema: &Value) {
         let none = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        let mut meant = Vec::new();
         for (key, value) in entries.iter_mut() {
             let at = child(pointer, key);
             match (properties.get(key), schema.get("additionalProperties")) {
@@ -118,7 +123,7 @@ impl Linter<'_> {
                 (None, Some(Value::Bool(false))) => {
                     let block =
                         if pointer.is_empty() { "leadflow.yaml".to_owned() } else { format!("`{}`", dotted(pointer)) };
-                    self.unknown_key(&at, key, &block, properties.keys().map(String::as_str));
+                    meant.extend(self.unknown_key(&at, key, &block, properties.keys().map(String::as_str)));
                 }
                 (None, schema) => {
                     self.marks.free.insert(at.clone());
@@ -127,7 +132,8 @@ impl Linter<'_> {
             }
         }
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            if entries.get(key).is_none_or(Value::is_null) {
+            // One slip is one finding: a key that was misspelt is not missing as well.
+            if entries.get(key).is_none_or(Value::is_null) && !meant.contains(&key) {
                 self.missing_key(pointer, key);
             }
         }
@@ -193,10 +199,25 @@ impl Linter<'_> {
 
     fn kind_fits(&mut self, pointer: &str, value: &Value, schema: &Value) -> bool {
         let fits = has_kind(value, schema);
-        if !fits {
+        if !fits && !self.bare_number(pointer, value, schema) {
             self.wrong_type(pointer, value, &kinds_of(schema));
         }
         fits
+    }
+
+    /// A number where a text with a unit is wanted: quotes would not help, the unit does.
+    fn bare_number(&mut self, pointer: &str, value: &Value, schema: &Value) -> bool {
+        let unit = schema.get("x-unit").and_then(Value::as_str);
+        let (Some(unit), Value::Number(number)) = (unit, value) else { return false };
+        let (code, whole) = match unit {
+            "duration" => ("bad_duration", format!("{number}s")),
+            "rate" => ("bad_rate", format!("{number}/s")),
+            "address" => ("bad_listen", format!("127.0.0.1:{number}")),
+            _ => return false,
+        };
+        let message = format!("`{}` must be a text such as {whole}, this is a number", dotted(pointer));
+        self.add(code, pointer, message, Some(format!("write  {whole}")));
+        true
     }
 
     fn choice(&mut self, pointer: &str, value: &Value, schema: &Value) {
@@ -226,7 +247,8 @@ impl Linter<'_> {
             "rate" => ("bad_rate", units::rate(&text).err(), "write it as 20/s or 500/m"),
             "address" => ("bad_listen", bad_address(&text), "write an IP address and a port: 127.0.0.1:8080"),
             "network" => ("invalid_value", bad_network(&text), "write an address or a network: 10.0.0.0/8"),
-            "url" => ("invalid_value", bad_url(&text), "write what the outside sees: https://leads.contoso.com"),
+            "url" => ("invalid_value", bad_url(&text), "write it whole: https://leads.contoso.com"),
+            "mailbox" => ("invalid_value", bad_mailbox(&text), "write  leads@contoso.com  or  Leads <leads@contoso.com>"),
             _ => return,
         };
         if let Some(fault) = fault {
@@ -276,17 +298,23 @@ impl Linter<'_> {
         let common_schema = format::schema_of::<format::Common>();
         let own_schema = spec.settings.clone().to_value();
         let keys = || keys_of(&common_schema).into_iter().chain(keys_of(&own_schema));
+        let mut meant = Vec::new();
         own.retain(|key, _| {
             let known = keys().any(|known| known == *key);
             if !known {
                 let block = format!("a connection of type {kind}");
                 let all: Vec<String> = keys().collect();
-                self.unknown_key(&child(pointer, key), key, &block, all.iter().map(String::as_str));
+                let near = self.unknown_key(&child(pointer, key), key, &block, all.iter().map(String::as_str));
+                meant.extend(near.map(str::to_owned));
             }
             known
         });
         self.node(pointer, &mut common, &common_schema);
         let mut own = Value::Object(own);
+        let mut own_schema = own_schema;
+        if let Some(required) = own_schema.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|key| !meant.iter().any(|meant| key == meant.as_str()));
+        }
         self.root.clone_from(&own_schema);
         self.node(pointer, &mut own, &own_schema);
         self.root = Value::Null;
@@ -336,10 +364,18 @@ impl Linter<'_> {
         }
     }
 
-    fn unknown_key<'k>(&mut self, pointer: &str, key: &str, block: &str, known: impl Iterator<Item = &'k str>) {
-        let known: Vec<&str> = known.collect();
+    /// Tells of an unknown key; the answer is the one that was probably meant.
+    fn unknown_key<'k>(
+        &mut self,
+        pointer: &str,
+        key: &str,
+        block: &str,
+        known: impl Iterator<Item = &'k str>,
+    ) -> Option<&'k str> {
+        let known: Vec<&'k str> = known.collect();
         let mut message = format!("{block} has no key `{key}`");
-        if let Some(near) = nearest(key, known.iter().copied()) {
+        let near = nearest(key, known.iter().copied());
+        if let Some(near) = near {
             let _ = write!(message, "; did you mean `{near}`?");
         }
         let help =
@@ -347,6 +383,7 @@ impl Linter<'_> {
         let finding =
             Diagnostic::new("unknown_key", self.layers.key_place(pointer), dotted(pointer), message).help(help);
         self.findings.push(finding);
+        near
     }
 
     fn missing_key(&mut self, pointer: &str, key: &str) {
@@ -356,12 +393,13 @@ impl Linter<'_> {
     }
 
     fn wrong_type(&mut self, pointer: &str, value: &Value, wanted: &[&str]) {
-        let words: Vec<&str> = wanted.iter().filter(|kind| **kind != "null").map(|kind| kind_word(kind)).collect();
+        let mut words: Vec<&str> = wanted.iter().filter(|kind| **kind != "null").map(|kind| kind_word(kind)).collect();
+        words.dedup();
         let message = format!(
             "`{}` must be {}, this is {}",
             dotted(pointer),
             words.join(" or "),
-            crate::template::kind_of(value)
+            if value.is_object() { "a map" } else { crate::template::kind_of(value) }
         );
         let help = (wanted.contains(&"string") && !value.is_object() && !value.is_array())
             .then(|| "put it in quotes".to_owned());
@@ -405,105 +443,4 @@ fn split(entries: &Map<String, Value>, spec: &ConnectorSpec) -> (Value, Map<Stri
 
 fn keys_of(schema: &Value) -> Vec<String> {
     schema.get("properties").and_then(Value::as_object).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
-}
-
-/// Follows `$ref` into the `$defs` of `root`; keywords beside it (`x-not-yet`, `x-secret`) are kept.
-fn resolve<'s>(schema: &'s Value, root: &'s Value) -> std::borrow::Cow<'s, Value> {
-    let Some(pointer) = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#')) else {
-        return std::borrow::Cow::Borrowed(schema);
-    };
-    let Some(Value::Object(target)) = root.pointer(pointer) else { return std::borrow::Cow::Borrowed(schema) };
-    let mut joined = target.clone();
-    for (key, value) in schema.as_object().into_iter().flatten().filter(|(key, _)| *key != "$ref") {
-        joined.insert(key.clone(), value.clone());
-    }
-    std::borrow::Cow::Owned(Value::Object(joined))
-}
-
-/// Whether the schema, or the one alternative to null in it, is of a secret.
-fn is_secret(schema: &Value) -> bool {
-    let flagged = |schema: &Value| schema.get("x-secret").and_then(Value::as_bool).unwrap_or(false);
-    flagged(schema)
-        || schema.get("anyOf").and_then(Value::as_array).is_some_and(|variants| {
-            variants.len() == 2 && variants.iter().any(accepts_only_null) && variants.iter().any(flagged)
-        })
-}
-
-fn accepts_only_null(schema: &Value) -> bool {
-    schema.get("type").and_then(Value::as_str) == Some("null")
-}
-
-fn tag_of(schema: &Value) -> Option<Vec<&str>> {
-    let tag = schema.get("properties")?.get("type")?;
-    if let Some(name) = tag.get("const").and_then(Value::as_str) {
-        return Some(vec![name]);
-    }
-    Some(tag.get("enum")?.as_array()?.iter().filter_map(Value::as_str).collect())
-}
-
-fn kinds_of(schema: &Value) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Value::String(kind)) => vec![kind],
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn has_kind(value: &Value, schema: &Value) -> bool {
-    let kinds = kinds_of(schema);
-    kinds.is_empty()
-        || kinds.iter().any(|kind| match *kind {
-            "null" => value.is_null(),
-            "boolean" => value.is_boolean(),
-            "integer" => value.is_u64() || value.is_i64(),
-            "number" => value.is_number(),
-            "string" => value.is_string(),
-            "array" => value.is_array(),
-            "object" => value.is_object(),
-            _ => true,
-        })
-}
-
-fn kind_word(kind: &str) -> &str {
-    match kind {
-        "boolean" => "true or false",
-        "integer" => "a whole number",
-        "number" => "a number",
-        "string" => "a text",
-        "array" => "a list",
-        "object" => "a map",
-        other => other,
-    }
-}
-
-/// A scalar as it stands in YAML.
-fn show(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn bad_address(text: &str) -> Option<String> {
-    text.parse::<std::net::SocketAddr>().is_err().then(|| format!("`{text}` is not an IP address and a port"))
-}
-
-fn bad_network(text: &str) -> Option<String> {
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let most = match address.parse::<std::net::IpAddr>() {
-        Ok(address) if address.is_ipv4() => 32,
-        Ok(_) => 128,
-        Err(_) => return Some(format!("`{text}` is not an IP address or a network")),
-    };
-    let fits = bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most));
-    (!fits).then(|| format!("`{text}` has no valid prefix length: 0 to {most}"))
-}
-
-pub(super) fn bad_url(text: &str) -> Option<String> {
-    match url::Url::parse(text) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => Some("it must start with https:// or http://".into()),
-        Ok(url) if url.host_str().is_none() => Some("it has no host".into()),
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
-            Some("it must not have a query or fragment".into())
-        }
-        Ok(_) => None,
-        Err(_) => Some(format!("`{text}` is not a URL")),
-    }
 }

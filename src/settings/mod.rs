@@ -10,6 +10,7 @@ pub mod load;
 pub mod print;
 mod references;
 mod resolve;
+mod words;
 #[cfg(test)]
 mod tests;
 
@@ -173,7 +174,7 @@ pub struct Limits {
 
 /// `text` as a `public_url`, without a slash at the end; or what is wrong with it.
 pub fn public_url(text: &str) -> Result<String, String> {
-    match check::bad_url(text) {
+    match words::bad_url(text) {
         Some(fault) => Err(format!("`{text}` cannot be the public URL: {fault}")),
         None => Ok(text.trim_end_matches('/').to_owned()),
     }

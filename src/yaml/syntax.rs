@@ -49,11 +49,18 @@ type Translation = (usize, String, Option<String>);
 /// Place, message and help. The crate's messages are matched by their stable words; an unknown one is passed on.
 fn translate(text: &str, said: &str, at: usize) -> Translation {
     let says = |words: &str| said.contains(words);
+    if let Some(reference) = bare_reference(text, at) {
+        return reference;
+    }
     if says("mapping values are not allowed") || says("illegal placement of ':'") {
         return match events::open_bracket(text) {
             Some(bracket) => (bracket, OPEN_BRACKET.into(), Some("close it, or quote the text".into())),
             None => colon(text, at),
         };
+    }
+    if says("found a tab") {
+        let tab = tab_indent(text, at).unwrap_or(at);
+        return (tab, "a tab indents this line; YAML takes spaces only".into(), Some("use spaces".into()));
     }
     if says("tabs disallowed") || says("tab") && says("indentation") {
         let line = lines::line_around(text, at);
@@ -75,7 +82,7 @@ fn translate(text: &str, said: &str, at: usize) -> Translation {
         return (at, "this bracket closes nothing".into(), Some("remove it, or quote the text".into()));
     }
     if says("expected '-' indicator") {
-        let help = "give it the column of the `-` items above, or move it out of the list";
+        let help = "give it the column of the keys in the item above, or start a new item with `- `";
         return (at, "a list goes on here without `-`".into(), Some(help.into()));
     }
     if says("did not find expected") || says("indentation") || says("simple key") {
@@ -90,7 +97,10 @@ fn translate(text: &str, said: &str, at: usize) -> Translation {
         return (at, message.into(), quote_value(text, at));
     }
     if says("tag") {
-        return (at, "tags such as `!name` have no meaning here".into(), Some("remove it, or quote the text".into()));
+        let line = lines::line_around(text, at);
+        let before = text.get(line.start..at).unwrap_or_default();
+        let tag = before.rfind(" !").map_or(at, |found| line.start + found + 1);
+        return (tag, "tags such as `!name` have no meaning here".into(), Some("remove it, or quote the text".into()));
     }
     if says("comments must be separated") {
         return (at, "a `#` starts a comment only behind a space".into(), quote_value(text, at));
@@ -108,9 +118,63 @@ fn colon(text: &str, at: usize) -> Translation {
         let start = value + text[value..line.end].len() - text[value..line.end].trim_start().len();
         return (start, "a text with `: ` in it needs quotes".into(), quote_value(text, start));
     }
+    if let Some(missing) = missing_space(text, line.start) {
+        return missing;
+    }
     let key = line.start + text[line.clone()].len() - text[line.clone()].trim_start().len();
     let message = "a key cannot stand here: the line above already has a value";
     (key, message.into(), Some("give it the column of the keys above, or move the value of the line above".into()))
+}
+
+/// The line before the one that starts at `below` as `-name: a` or `name:a`: YAML saw one text where a key was meant.
+fn missing_space(text: &str, below: usize) -> Option<Translation> {
+    let end = text[..below].trim_end().len();
+    let line = lines::line_around(text, end.checked_sub(1)?);
+    let content = &text[line.clone()];
+    let indent = content.len() - content.trim_start().len();
+    let own = content.trim();
+    if let Some(item) = own.strip_prefix('-').filter(|item| item.starts_with(char::is_alphabetic)) {
+        let message = "a list item needs a space behind `-`".to_owned();
+        return Some((line.start + indent, message, Some(format!("write  - {item}"))));
+    }
+    let entry = own.strip_prefix("- ").map_or(own, str::trim_start);
+    let (key, value) = entry.split_once(':')?;
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !is_key || value.is_empty() || value.starts_with(char::is_whitespace) {
+        return None;
+    }
+    let message = format!("a key needs a space behind its colon: `{key}:` is part of a text here");
+    let start = line.start + indent + own.len() - entry.len();
+    Some((start, message, Some(format!("write  {key}: {value}"))))
+}
+
+/// `{token: ${env:X}}` without quotes, in the line of a syntax error: the reference's own braces end the map.
+fn bare_reference(text: &str, at: usize) -> Option<Translation> {
+    let line = lines::line_around(text, at);
+    let content = &text[line.clone()];
+    let starts = content.match_indices("${").map(|(found, _)| found);
+    let start = starts.into_iter().find(|found| {
+        let before = &content[..*found];
+        let opened = before.matches(['{', '[']).count() > before.matches(['}', ']']).count();
+        opened && before.trim_end().ends_with([':', ',', '[', '{'])
+    })?;
+    let rest = &content[start..];
+    let reference = &rest[..=rest.find('}')?];
+    let message = format!("inside {{ }} and [ ] a reference needs quotes: `{reference}`");
+    Some((line.start + start, message, Some(format!("write  \"{reference}\""))))
+}
+
+/// The first tab that indents a line, in the line of `at` or below.
+fn tab_indent(text: &str, at: usize) -> Option<usize> {
+    let mut start = lines::line_around(text, at).start;
+    for line in text[start..].split_inclusive('\n') {
+        let indent = line.len() - line.trim_start().len();
+        if let Some(tab) = line[..indent].find('\t') {
+            return Some(start + tab);
+        }
+        start += line.len();
+    }
+    None
 }
 
 /// `'it's'`: the second quote ended the text.
@@ -127,6 +191,10 @@ fn closed_too_early(text: &str, at: usize) -> Translation {
 
 fn unexpected(text: &str, at: usize) -> Translation {
     let character = text[at..].chars().next().unwrap_or(' ');
+    if character.is_control() {
+        let message = format!("the character U+{:04X} cannot be seen and cannot stand in YAML", u32::from(character));
+        return (at, message, Some("remove it".into()));
+    }
     (at, format!("a text cannot start with `{character}` unless it is quoted"), quote_value(text, at))
 }
 

@@ -45,6 +45,16 @@ pub(in crate::flow) fn accepts(schema: &Value, value: &Value) -> bool {
         })
 }
 
+/// Whether `schema` says that a value may be a map.
+pub(super) fn accepts_map(schema: &Value) -> bool {
+    types(schema).contains(&"object")
+}
+
+/// What a value is called where YAML is spoken of: JSON's objects are maps there.
+pub(in crate::flow) fn kind_in_yaml(value: &Value) -> &'static str {
+    if value.is_object() { "a map" } else { crate::template::kind_of(value) }
+}
+
 /// The types that `alternatives` allow, in words: `a text or a list`.
 pub(super) fn expected_types(alternatives: &[&Value]) -> String {
     let mut words: Vec<&str> = Vec::new();

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::fixed;
-use super::schema_words::{accepts, constant_list, destination, expected_types, range_problem, size_problem};
+use super::schema_words::{
+    accepts, accepts_map, constant_list, destination, expected_types, kind_in_yaml, range_problem, size_problem,
+};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::template::{Destination, is_template, kind_of};
+use crate::template::{Destination, is_template};
 use crate::units;
 use crate::yaml::{Doc, child, dotted};
 
@@ -19,6 +21,9 @@ const MISSING_CODES: &[(&str, &str)] = &[("entity", "entity_missing")];
 
 /// The schema of what may be anything.
 static ANYTHING: Value = Value::Bool(true);
+
+/// The declared keys of a block that takes any.
+static NO_PROPERTIES: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
 
 /// What a check of a block gave.
 #[derive(Debug, Default)]
@@ -88,7 +93,10 @@ impl<'a> Shape<'a> {
         }
         match alternatives.iter().find(|schema| constant_list(schema).is_none() && accepts(schema, value)) {
             Some(fitting) => self.content(value, fitting, pointer, mark),
-            None => self.misfit(value, &alternatives, &constants, pointer),
+            None => {
+                let only_form = schema.get("x-not-yet-map").and_then(Value::as_str);
+                self.misfit(value, &alternatives, &constants, pointer, only_form)
+            }
         }
     }
 
@@ -123,7 +131,7 @@ impl<'a> Shape<'a> {
                 Ok(_) => return Some(value.clone()),
                 Err(problem) => problem,
             },
-            other => format!("a duration is a text, this is {}", kind_of(other)),
+            other => format!("a duration is a text, this is {}", kind_in_yaml(other)),
         };
         let help = match value {
             Value::Number(number) => Some(format!("write the unit: {}: {number}s", last(pointer))),
@@ -181,10 +189,21 @@ impl<'a> Shape<'a> {
             None if properties.is_none() => Some(&ANYTHING),
             None => None,
         };
+        let spilled = self.spilled(entries, properties, others);
         let mut clean = Map::new();
         let mut meant = Vec::new();
         for (key, value) in entries {
             let at = child(pointer, key);
+            if spilled.values().any(|keys| keys.contains(&key.as_str())) {
+                continue;
+            }
+            if let Some(keys) = spilled.get(key.as_str()) {
+                let message = format!("`{key}` has no value: what belongs to it starts in the same column");
+                let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+                let help = format!("indent {} further than `{key}`", keys.join(", "));
+                self.report("wrong_type", &at, message, Some(help));
+                continue;
+            }
             let property = properties.and_then(|properties| properties.get(key)).or(others);
             let Some(property) = property else {
                 meant.extend(self.unknown_key(pointer, key, properties));
@@ -204,11 +223,46 @@ impl<'a> Shape<'a> {
         }
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             // One slip is one finding: a key that was misspelt is not missing as well.
-            if !entries.contains_key(key) && !meant.contains(&key) {
-                self.missing(pointer, key);
+            if entries.contains_key(key) || meant.contains(&key) {
+                continue;
+            }
+            let strangers = clean.keys().filter(|key| properties.is_some_and(|known| !known.contains_key(*key)));
+            match nearest(key, strangers.map(String::as_str)).map(str::to_owned) {
+                Some(slip) => drop(self.unknown_key(pointer, &slip, properties)),
+                None => self.missing(pointer, key),
             }
         }
         clean
+    }
+
+    /// Keys with nothing behind them, each with the unknown keys right below it that it would take: they were meant to
+    /// stand inside it, and one slip of the space bar is one finding.
+    fn spilled<'e>(
+        &self,
+        entries: &'e Map<String, Value>,
+        properties: Option<&'a Map<String, Value>>,
+        others: Option<&'a Value>,
+    ) -> BTreeMap<&'e str, Vec<&'e str>> {
+        let mut spilled: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let Some(properties) = properties.filter(|_| others.is_none()) else { return spilled };
+        let mut owner: Option<(&str, &Map<String, Value>, bool)> = None;
+        for (key, value) in entries {
+            if let Some(property) = properties.get(key) {
+                let block = self.alternatives(property).into_iter().find(|schema| accepts_map(schema));
+                owner = block.filter(|_| value.is_null()).map(|block| {
+                    let inner = block.get("properties").and_then(Value::as_object);
+                    (key.as_str(), inner.unwrap_or(&NO_PROPERTIES), inner.is_none())
+                });
+                continue;
+            }
+            match owner {
+                Some((owner, inner, open)) if open || inner.contains_key(key) => {
+                    spilled.entry(owner).or_default().push(key);
+                }
+                _ => owner = None,
+            }
+        }
+        spilled
     }
 
     /// Tells of an unknown key; the answer is the one that was probably meant.
@@ -244,8 +298,10 @@ impl<'a> Shape<'a> {
         alternatives: &[&'a Value],
         constants: &[&'a Value],
         pointer: &str,
+        help: Option<&str>,
     ) -> Option<Value> {
         let key = last(pointer);
+        let help = help.map(str::to_owned);
         let expected = expected_types(alternatives);
         match value {
             Value::String(text) if !constants.is_empty() => {
@@ -257,11 +313,11 @@ impl<'a> Shape<'a> {
             }
             Value::Null => {
                 let message = format!("`{key}` has no value; it wants {expected}");
-                self.report("wrong_type", pointer, message, None);
+                self.report("wrong_type", pointer, message, help);
             }
             _ => {
-                let message = format!("`{key}` wants {expected}, this is {}", kind_of(value));
-                let help = self.type_help(value, &expected, pointer);
+                let message = format!("`{key}` wants {expected}, this is {}", kind_in_yaml(value));
+                let help = help.or_else(|| self.type_help(value, &expected, pointer));
                 self.report("wrong_type", pointer, message, help);
             }
         }
@@ -276,6 +332,8 @@ impl<'a> Shape<'a> {
             Value::Number(_) | Value::Bool(_) if expected.contains("a text") && !expected.contains("true") => {
                 Some(format!("quote it: write  {key}: \"{raw}\""))
             }
+            Value::Object(_) if expected == "a list" => Some(format!("start each item of `{key}` with `- `")),
+            Value::String(_) | Value::Number(_) if expected == "a list" => Some(format!("write  {key}: [{raw}]")),
             Value::Object(_) if expected.contains("a text") && raw.starts_with('{') => {
                 Some("a text that starts with { needs quotes".into())
             }
