@@ -1,7 +1,7 @@
 //! Takes runs that are due from the store, lane by lane, as far as slots are free; finds what other processes asked for.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::actor::{Actor, Seed};
@@ -86,7 +86,10 @@ async fn find_astray(engine: &Arc<Engine>) -> StoreResult<()> {
         }
         let Some(stored) = engine.store.run(run).await? else { continue };
         let ours = stored.run.owner.as_deref() == Some(engine.ports.owner.as_str());
-        if ours && !engine.is_active(run) {
+        if ours && engine.panicked.lock().unwrap_or_else(PoisonError::into_inner).remove(&run) {
+            tracing::error!(%run, flow = %stored.run.flow, "held: leadflow panicked while working on this run");
+            close(engine, &stored, RunStatus::Held, "engine_fault").await;
+        } else if ours && !engine.is_active(run) {
             tracing::warn!(%run, flow = %stored.run.flow, "taking up a run whose answer from the store was lost");
             take_up(engine, stored, Vec::new()).await;
         }

@@ -18,7 +18,7 @@ mod scope;
 mod texts;
 mod verdict;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -138,8 +138,10 @@ pub struct Engine {
     idle: Notify,
     /// Unfinished runs by flow, for the limit; counted in the store when a flow is first seen.
     unfinished: Mutex<HashMap<String, Unfinished>>,
-    /// An answer of the store was lost: some run may be ours without an actor.
+    /// An answer of the store was lost, or an actor panicked: some run may be ours without an actor.
     astray: AtomicBool,
+    /// Runs whose actor panicked: taking them up again could panic for ever.
+    panicked: Mutex<HashSet<RunId>>,
     wake: Arc<Notify>,
     drain: watch::Sender<Drain>,
 }
@@ -173,6 +175,7 @@ impl Engine {
             idle: Notify::new(),
             unfinished: Mutex::default(),
             astray: AtomicBool::new(false),
+            panicked: Mutex::default(),
             wake,
             drain,
         });
@@ -313,6 +316,11 @@ impl Drop for Presence {
             active.remove(&self.run);
         }
         drop(active);
+        if std::thread::panicking() {
+            // Nobody works on it any more: the claim loop finds it and holds it.
+            self.engine.panicked.lock().unwrap_or_else(PoisonError::into_inner).insert(self.run);
+            self.engine.astray.store(true, Ordering::SeqCst);
+        }
         if self.engine.is_draining() {
             // It goes on in another life: its request cannot wait for that.
             self.engine.ports.answers.forget(self.run);

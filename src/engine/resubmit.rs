@@ -153,7 +153,8 @@ fn row(
     trigger: TriggerData,
     now: Micros,
 ) -> Result<RunRow, ResubmitError> {
-    let limits = BodyLimits { body_bytes_max: usize::MAX, unpacked_bytes_max: usize::MAX, ..BodyLimits::default() };
+    // It was taken in once, by whatever limits held then.
+    let limits = BodyLimits { body_bytes_max: usize::MAX, unpacked_bytes_max: usize::MAX, json_depth_max: usize::MAX };
     let parsed = request::parse(text.flow, &trigger, &limits).map_err(ResubmitError::Refused)?;
     let mut row = RunRow::queued(run_id, text.flow.name.clone(), text.id, now, trigger);
     row.is_test = parsed.is_test;

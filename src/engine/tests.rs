@@ -86,3 +86,35 @@ async fn the_order_of_counting_does_not_matter() {
     engine.count_unfinished("offer", 1);
     assert_eq!(engine.unfinished.lock().expect("lock")["offer"].runs, 0);
 }
+
+/// Taking it up again could panic for ever, and nobody would see it.
+#[tokio::test]
+async fn a_run_whose_actor_panicked_is_held() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (engine, store) = engine(&folder, Limits::default());
+    let now = engine.ports.clock.now();
+    let run_id = RunId::new(now);
+    let trigger =
+        TriggerData { method: "POST".into(), path: vec![], query: vec![], headers: vec![], body: String::new() };
+    let mut run = crate::store::RunRow::queued(run_id, "offer".into(), 1, now, trigger);
+    (run.status, run.owner, run.epoch) = (crate::run::RunStatus::Running, Some("test".into()), 1);
+    store.accept(crate::store::NewRun { run, steps: vec![], records: vec![] }).await.expect("stored");
+    let (presence, _cancel) = engine.register(run_id, false);
+    let actor = tokio::spawn(async move {
+        let _here = presence;
+        panic!("a fault of the test");
+    });
+    assert!(actor.await.is_err());
+    engine.start().await.expect("started");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let stored = store.run(run_id).await.expect("read").expect("the run").run;
+        if stored.status == crate::run::RunStatus::Held {
+            assert_eq!((stored.code.as_deref(), stored.owner), (Some("engine_fault"), None));
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{stored:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    engine.drain(Duration::from_secs(1)).await;
+}

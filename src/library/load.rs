@@ -235,8 +235,7 @@ fn refuse_clashes(files: &mut [Loaded]) {
         let words = words(loaded, doc.as_ref());
         for (pointer, word) in &words {
             if let Some(earlier) = taken.get(word).filter(|_| !own.contains(&word.as_str())) {
-                let place =
-                    doc.as_ref().map_or_else(|| at(Path::new(&loaded.file)), |doc| doc.value_place(pointer));
+                let place = doc.as_ref().map_or_else(|| at(Path::new(&loaded.file)), |doc| doc.value_place(pointer));
                 let message = format!("`{word}` is taken by {earlier}");
                 let path = yaml::dotted(pointer);
                 clashes.push(Diagnostic::new("duplicate_flow", place, path, message).help("choose another name"));

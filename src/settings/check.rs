@@ -248,7 +248,9 @@ impl Linter<'_> {
             "address" => ("bad_listen", bad_address(&text), "write an IP address and a port: 127.0.0.1:8080"),
             "network" => ("invalid_value", bad_network(&text), "write an address or a network: 10.0.0.0/8"),
             "url" => ("invalid_value", bad_url(&text), "write it whole: https://leads.contoso.com"),
-            "mailbox" => ("invalid_value", bad_mailbox(&text), "write  leads@contoso.com  or  Leads <leads@contoso.com>"),
+            "mailbox" => {
+                ("invalid_value", bad_mailbox(&text), "write  leads@contoso.com  or  Leads <leads@contoso.com>")
+            }
             _ => return,
         };
         if let Some(fault) = fault {

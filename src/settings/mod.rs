@@ -10,9 +10,9 @@ pub mod load;
 pub mod print;
 mod references;
 mod resolve;
-mod words;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -42,7 +42,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["server"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
-    ("annotate_snippets", &["diagnostic"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 
