@@ -56,7 +56,7 @@ impl Action for Http {
             blank_guard: None,
             leaves_the_machine: true,
             responds: false,
-            check: Some(check_headers),
+            check: Some(check),
         }
     }
 
@@ -98,6 +98,29 @@ fn has_dot_segment(url: &str) -> bool {
         let segment = segment.to_ascii_lowercase().replace("%2e", ".");
         segment == "." || segment == ".."
     })
+}
+
+fn check(raw: &Value) -> Vec<OwnFinding> {
+    let mut findings = check_headers(raw);
+    let url = raw.get("url").and_then(Value::as_str).unwrap_or_default().trim();
+    // How a URL starts is known before the first lead, unless a template stands there.
+    let start = url.split("{{").next().unwrap_or_default();
+    let scheme = start.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let problem = match scheme.as_deref() {
+        Some("http" | "https") => None,
+        Some(_) => Some("the URL must start with https:// or http://"),
+        None if raw.get("connection").is_none() && (url == start || start.starts_with('/')) => {
+            Some("a relative URL needs a connection with `base_url`")
+        }
+        None => None,
+    };
+    findings.extend(problem.map(|message| OwnFinding {
+        pointer: "/url".into(),
+        code: "bad_url",
+        message: message.into(),
+        help: Some("write it whole: https://erp.example.com/leads".into()),
+    }));
+    findings
 }
 
 /// Header names are never templates, so a bad one can be told before the first lead.
@@ -156,5 +179,18 @@ mod tests {
     fn an_empty_url_and_a_bad_header_fail() {
         assert_eq!(start(&json!({"method": "GET", "url": null})), Err("bad_url".into()));
         assert_eq!(check_headers(&json!({"headers": {"bad name": 1, "ok": 1}})).len(), 1);
+    }
+
+    #[test]
+    fn a_url_that_cannot_work_is_told_before_the_first_lead() {
+        let codes = |raw: Value| check(&raw).iter().map(|finding| finding.code).collect::<Vec<_>>();
+        for url in ["ftp://a.example", "/leads", "leads/new", "/leads/{{trigger.body.Id}}", "ftp://{{trigger.body.H}}"]
+        {
+            assert_eq!(codes(json!({"url": url})), ["bad_url"], "{url}");
+        }
+        for url in ["https://a.example", "HTTP://a.example/{{x}}", "{{trigger.body.Url}}", "{{parameters.base}}/x"] {
+            assert_eq!(codes(json!({"url": url})), [""; 0], "{url}");
+        }
+        assert_eq!(codes(json!({"url": "/leads", "connection": "erp"})), [""; 0]);
     }
 }

@@ -75,7 +75,8 @@ async fn serve_async(settings: Settings, started_at: Instant, announce: impl FnO
     };
     let bound = Server::bind(server::Config::from(&settings), deps).await?;
     let (public, admin) = (bound.public_addr(), bound.admin_addr());
-    lock.update(&holder(clock.as_ref(), Some((public, admin)))).context("cannot write the lock file")?;
+    let at = Listening { public, admin, base_url: base_url(&settings, public) };
+    lock.update(&holder(clock.as_ref(), Some(&at))).context("cannot write the lock file")?;
     // Signals are caught before anybody is told that the server is ready.
     let signal = stop_signal()?;
     let (stop, stopped) = watch::channel(false);
@@ -99,9 +100,21 @@ async fn serve_async(settings: Settings, started_at: Instant, announce: impl FnO
     Ok(())
 }
 
+/// Where a server listens, for the commands beside it.
+struct Listening {
+    public: SocketAddr,
+    admin: SocketAddr,
+    /// What its URLs start with: flags of `serve` count too.
+    base_url: String,
+}
+
+fn base_url(settings: &Settings, public: SocketAddr) -> String {
+    settings.public_url.clone().unwrap_or_else(|| format!("http://{public}"))
+}
+
 /// The complete URL of every live flow.
 fn urls(settings: &Settings, public: SocketAddr, keys: &KeyRing, flows: &FlowSet) -> Vec<(String, String)> {
-    let base = settings.public_url.clone().unwrap_or_else(|| format!("http://{public}"));
+    let base = base_url(settings, public);
     let url = |live: &Arc<LiveFlow>| {
         let query = keys.url_query(&live.flow.name, "primary", None);
         (live.flow.name.clone(), flow_url(&base, &live.flow, &live.flow.name, &query))
@@ -119,12 +132,13 @@ pub fn flow_url(base: &str, flow: &crate::flow::Flow, name: &str, query: &str) -
     format!("{}/flows/{name}{path}{query}", base.trim_end_matches('/'))
 }
 
-fn holder(clock: &dyn Clock, addresses: Option<(SocketAddr, SocketAddr)>) -> Value {
+fn holder(clock: &dyn Clock, at: Option<&Listening>) -> Value {
     json!({
         "pid": std::process::id(),
         "started_at": rfc3339(clock.now()),
-        "public": addresses.map(|(public, _)| public.to_string()),
-        "admin": addresses.map(|(_, admin)| admin.to_string()),
+        "public": at.map(|at| at.public.to_string()),
+        "admin": at.map(|at| at.admin.to_string()),
+        "base_url": at.map(|at| at.base_url.as_str()),
     })
 }
 

@@ -82,6 +82,9 @@ pub(super) enum Command {
         /// Which one
         #[arg(value_enum)]
         of: SchemaOf,
+        /// Samples (comes with a later version)
+        #[arg(hide = true)]
+        samples: Vec<PathBuf>,
     },
     /// Explain a code, an action, a helper or a connector; alone: list every code
     #[command(
@@ -389,7 +392,7 @@ pub(super) struct Url {
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     pub expires: Option<std::time::Duration>,
     /// What the URL starts with, in place of `public_url`
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = crate::settings::public_url)]
     pub base: Option<String>,
 }
 

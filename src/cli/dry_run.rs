@@ -107,6 +107,9 @@ fn as_text(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) ->
     for finding in findings(dry) {
         let _ = writeln!(text, "    {}  {}", finding.pointer, finding.message);
     }
+    if let Some(reason) = &dry.reason {
+        let _ = writeln!(text, "    {}", line(reason));
+    }
     text.push_str(&actions(settings, dry, effects));
     if !dry.unused.is_empty() {
         let _ = writeln!(text, "received but not used: {}", dry.unused.join(", "));
@@ -195,7 +198,15 @@ fn line(text: &str) -> String {
 
 fn mail(effect: &Value) -> String {
     let mut text = String::new();
-    for (key, header) in [("from", "From"), ("to", "To"), ("cc", "Cc"), ("bcc", "Bcc")] {
+    let headers = [
+        ("from", "From"),
+        ("to", "To"),
+        ("cc", "Cc"),
+        ("bcc", "Bcc"),
+        ("reply_to", "Reply-To"),
+        ("importance", "Importance"),
+    ];
+    for (key, header) in headers {
         let addresses: Vec<&str> = match &effect[key] {
             Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
             Value::String(one) => vec![one],
@@ -206,9 +217,20 @@ fn mail(effect: &Value) -> String {
         }
     }
     let _ = writeln!(text, "    Subject: {}", line(effect["subject"].as_str().unwrap_or_default()));
-    let body = effect["text"].as_str().or(effect["html"].as_str()).unwrap_or_default();
-    for own in body.lines() {
-        let _ = writeln!(text, "    | {}", line(own));
+    let parts = ["text", "html"].map(|part| effect[part].as_str());
+    for (part, body) in ["text", "html"].into_iter().zip(parts) {
+        let Some(body) = body else { continue };
+        // A name stands over each part only where there are two.
+        if parts.iter().all(Option::is_some) {
+            let _ = writeln!(text, "    {part}:");
+        }
+        for own in body.lines() {
+            let _ = writeln!(text, "    | {}", line(own));
+        }
+    }
+    for file in effect["attachments"].as_array().into_iter().flatten() {
+        let word = |key: &str| line(file[key].as_str().unwrap_or_default());
+        let _ = writeln!(text, "    attached: {} ({}, {} bytes)", word("name"), word("content_type"), file["bytes"]);
     }
     text
 }

@@ -78,7 +78,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Flows(args) => flows::run(global, &args),
         Command::Url(args) => url::run(global, &args),
         Command::Settings => settings::run(global),
-        Command::Schema { of } => Ok(schema::run(of)),
+        Command::Schema { of, samples } => schema::run(of, &samples),
         Command::Explain { word } => Ok(explain::run(word.as_deref())),
         Command::Completions { shell } => Ok(completions::run(shell)),
         Command::Later(later) => Ok(usage::later(later.name())),

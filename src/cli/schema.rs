@@ -4,12 +4,15 @@ use super::args::SchemaOf;
 use super::{Exit, output, usage};
 use crate::{actions, flow, settings};
 
-pub(super) fn run(of: SchemaOf) -> Exit {
+pub(super) fn run(of: SchemaOf, samples: &[std::path::PathBuf]) -> anyhow::Result<Exit> {
+    if let (SchemaOf::Flow | SchemaOf::Settings, Some(sample)) = (of, samples.first()) {
+        anyhow::bail!("`schema flow` and `schema settings` take no file, this is {}", sample.display());
+    }
     match of {
         SchemaOf::Flow => output::json(&flow::schema::editor_schema(&actions::catalogue())),
         SchemaOf::Settings => output::json(&settings::settings_schema()),
-        SchemaOf::Connector => return usage::later("schema connector"),
-        SchemaOf::Infer => return usage::later("schema infer"),
+        SchemaOf::Connector => return Ok(usage::later("schema connector")),
+        SchemaOf::Infer => return Ok(usage::later("schema infer")),
     }
-    Exit::Fine
+    Ok(Exit::Fine)
 }

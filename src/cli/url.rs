@@ -9,10 +9,11 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::flow::{Authentication, Flow};
 use crate::server::KeyRing;
 use crate::settings::Settings;
+use crate::store::sqlite::lock::DataLock;
 
 pub(super) fn run(global: &Global, args: &args::Url) -> anyhow::Result<Exit> {
     let settings = context::settings(global, &["/data", "/signing_key", "/public_url", "/public/listen"])?;
-    let base = args.base.clone().unwrap_or_else(|| settings.base_url());
+    let base = args.base.clone().unwrap_or_else(|| base_url(&settings));
     let expires_at = args.expires.map(|after| SystemClock.now().saturating_add(clock::micros(after)));
     let slot = args.rotate.unwrap_or(args.slot).as_str();
     let targets = targets(&settings, args)?;
@@ -31,6 +32,12 @@ pub(super) fn run(global: &Global, args: &args::Url) -> anyhow::Result<Exit> {
     }
     output::answer(&text);
     Ok(Exit::Fine)
+}
+
+/// What URLs start with: as the running server says, whose flags may differ from the file; else as the settings say.
+fn base_url(settings: &Settings) -> String {
+    let running = || DataLock::read(&settings.data)?.get("base_url")?.as_str().map(str::to_owned);
+    settings.public_url.clone().or_else(running).unwrap_or_else(|| settings.base_url())
 }
 
 /// The names whose URLs are wanted, each with its flow.

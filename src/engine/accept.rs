@@ -58,7 +58,7 @@ impl Engine {
         let (status, code) = match judge(&live.flow, &identity, &values, &self.ports) {
             Verdict::Run => return self.store_and_run(live, identity, trigger, values).await,
             Verdict::TestLead => (RunStatus::Skipped, "test_lead"),
-            Verdict::Condition => (RunStatus::Skipped, "condition"),
+            Verdict::Condition(_) => (RunStatus::Skipped, "condition"),
             Verdict::Fault(error) => {
                 tracing::warn!(run = %run_id, flow = %identity.flow, code = error.code, "a trigger condition could not be evaluated");
                 (RunStatus::Failed, error.code)

@@ -50,6 +50,8 @@ pub struct DryRun {
     pub problem: Option<Problem>,
     /// The folded body.
     pub body: Value,
+    /// Why it does not run, where `status` is skipped.
+    pub reason: Option<String>,
     /// Notes on the body.
     pub notes: Vec<BodyError>,
     /// Whether it is a test lead.
@@ -119,13 +121,21 @@ pub async fn dry_run(input: DryInput) -> DryRun {
     let body = parsed.trigger.get("body").cloned().unwrap_or(Value::Null);
     let unused = unused(&input.flow, &body);
     let mut notes = parsed.notes;
+    let mut reason = None;
     let values = Values::new(&input.flow, &identity, parsed.trigger);
     let status = match judge(&input.flow, &identity, &values, &ports) {
         Verdict::Run => {
             play(&input.flow, &ports, identity, values).await;
             *memory.status.lock().unwrap_or_else(PoisonError::into_inner)
         }
-        Verdict::TestLead | Verdict::Condition => Some(RunStatus::Skipped),
+        Verdict::TestLead => {
+            reason = Some("a test lead, and `test_leads` has `run: false`".to_owned());
+            Some(RunStatus::Skipped)
+        }
+        Verdict::Condition(number) => {
+            reason = Some(format!("condition {number} of the trigger is false"));
+            Some(RunStatus::Skipped)
+        }
         Verdict::Fault(error) => {
             let message = format!("a condition could not be evaluated: {} ({})", error.message, error.code);
             notes.push(BodyError { pointer: String::new(), message });
@@ -134,7 +144,7 @@ pub async fn dry_run(input: DryInput) -> DryRun {
     };
     let steps = std::mem::take(&mut *memory.steps.lock().unwrap_or_else(PoisonError::into_inner));
     let actions = input.flow.actions.iter().map(|action| dry_action(action, &steps)).collect();
-    DryRun { status, problem: None, body, notes, is_test: parsed.is_test, actions, unused }
+    DryRun { status, problem: None, body, reason, notes, is_test: parsed.is_test, actions, unused }
 }
 
 fn receive(input: &DryInput) -> Result<(TriggerData, request::Parsed), Problem> {
@@ -151,6 +161,7 @@ fn refused(problem: Problem) -> DryRun {
         status: None,
         problem: Some(problem),
         body: Value::Null,
+        reason: None,
         notes: Vec::new(),
         is_test: false,
         actions: Vec::new(),

@@ -12,8 +12,8 @@ pub(super) enum Verdict {
     Run,
     /// A test lead of a flow that says `test_leads: {run: false}`: kept as skipped.
     TestLead,
-    /// A condition is false: kept as skipped.
-    Condition,
+    /// The condition of this number (from 1) is false: kept as skipped.
+    Condition(usize),
     /// A condition could not be evaluated: a failed run, never a lost lead.
     Fault(RenderError),
 }
@@ -24,10 +24,10 @@ pub(super) fn judge(flow: &Flow, identity: &Identity, values: &Values, ports: &P
         return Verdict::TestLead;
     }
     let scope = values.scope(flow, ports, identity.received_at);
-    for condition in &flow.trigger.conditions {
+    for (condition, number) in flow.trigger.conditions.iter().zip(1..) {
         match condition.render_bool(&scope) {
             Ok(true) => {}
-            Ok(false) => return Verdict::Condition,
+            Ok(false) => return Verdict::Condition(number),
             Err(error) => return Verdict::Fault(error),
         }
     }

@@ -159,7 +159,19 @@ fn walk(path: &Path, extensions: &[&str], depth: usize, files: &mut Vec<PathBuf>
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => {
-            findings.push(*fault(path, &error.to_string()));
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let link = path.is_symlink();
+            let message = match (missing, link) {
+                (true, true) => "this link leads nowhere".to_owned(),
+                (true, false) => "there is no such file or folder".to_owned(),
+                _ => error.to_string(),
+            };
+            let mut finding = *fault(path, &message);
+            if missing && !link {
+                finding.help =
+                    Some("make it, start leadflow in the folder that has it, or name another: --flows DIR".into());
+            }
+            findings.push(finding);
             return;
         }
     };

@@ -96,11 +96,26 @@ fn show_http(action: &str, request: &HttpRequest, transport: &http::HttpTranspor
 /// The mail is built as it would be sent, so that what cannot be sent fails.
 fn show_email(action: &str, message: &EmailMessage, default_from: &str) -> Result<Value, Failure> {
     mail::build(message, default_from)?;
-    Ok(json!({
+    let mut shown = json!({
         "action": action, "kind": "email", "from": message.from.as_deref().unwrap_or(default_from), "to": message.to,
         "cc": message.cc, "bcc": message.bcc, "subject": message.subject, "text": message.text, "html": message.html,
         "message_id": format!("<{}>", message.message_id),
-    }))
+    });
+    // What few mails have stands there only when this one has it.
+    if !message.reply_to.is_empty() {
+        shown["reply_to"] = json!(message.reply_to);
+    }
+    if let Some(importance) = &message.importance {
+        shown["importance"] = json!(importance);
+    }
+    if !message.attachments.is_empty() {
+        let attachments = message
+            .attachments
+            .iter()
+            .map(|file| json!({ "name": file.name, "content_type": file.content_type, "bytes": file.content.len() }));
+        shown["attachments"] = attachments.collect();
+    }
+    Ok(shown)
 }
 
 /// Whether a header of this name may hold a secret, by its name.

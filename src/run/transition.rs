@@ -130,6 +130,8 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
         (Running | Waiting, StepEvent::Succeed { at, outputs, outcome, possible_repeat }) => {
             end_try(&mut step, at, "succeeded");
             end(&mut step, Succeeded, at);
+            // What never left the machine was tried all the same: once.
+            step.attempt = step.attempt.max(1);
             step.outputs = Some(outputs);
             step.outcome = outcome;
             step.error = None;
