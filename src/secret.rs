@@ -48,3 +48,18 @@ impl schemars::JsonSchema for Secret {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_itself_to_nobody_who_prints_it() {
+        let secret: Secret = serde_json::from_str("\"hunter2\"").expect("text");
+        let within = Some(vec![secret.clone()]);
+        for shown in [format!("{secret}"), format!("{secret:?}"), format!("{secret:>9}"), format!("{within:#?}")] {
+            assert!(shown.contains("***") && !shown.contains("hunter"), "{shown}");
+        }
+        assert_eq!(secret.expose(), "hunter2");
+    }
+}

@@ -6,8 +6,6 @@ use std::panic::PanicHookInfo;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::triggers::signature;
-
 /// Overrides `log.level`; takes tracing's directives: `leadflow=debug,hyper=info`.
 pub const LEVEL_VARIABLE: &str = "LEADFLOW_LOG";
 
@@ -66,11 +64,6 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(file, line, thread = thread.name().unwrap_or("unnamed"), "panic: {message}");
 }
 
-/// `url` with the value of every `sig` parameter replaced by `***`.
-pub fn redact_url(url: &str) -> String {
-    signature::redact(url).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,10 +79,5 @@ mod tests {
     #[test]
     fn unknown_formats_are_refused() {
         assert_eq!(init("xml", "info"), Err(TelemetryError::Format("xml".into())));
-    }
-
-    #[test]
-    fn urls_lose_their_signature() {
-        assert_eq!(redact_url("http://h/flows/a?sv=1&sig=abc&x=1"), "http://h/flows/a?sv=1&sig=***&x=1");
     }
 }

@@ -11,6 +11,9 @@ mod input;
 pub mod respond;
 pub mod send_email;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use crate::clock::Micros;
@@ -31,7 +34,10 @@ pub const ALL: &[&dyn Action] = &[
 
 /// The action type `kind`.
 pub fn find(kind: &str) -> Option<&'static dyn Action> {
-    ALL.iter().copied().find(|action| action.spec().kind == kind)
+    // A declaration holds a whole schema: it is made once, not for every action of every run.
+    static BY_KIND: LazyLock<HashMap<&str, &dyn Action>> =
+        LazyLock::new(|| ALL.iter().map(|action| (action.spec().kind, *action)).collect());
+    BY_KIND.get(kind).copied()
 }
 
 /// Starts an action: first [`Action::check_shape`], then [`Action::start`]. What the engine calls.

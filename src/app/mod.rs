@@ -157,7 +157,8 @@ fn hold_folder(data: &Path, clock: &dyn Clock) -> anyhow::Result<DataLock> {
 
 async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     let options = sqlite::OpenOptions::new(settings.database(), sqlite::Mode::Serve);
-    let store = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await??;
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await?;
+    let store = opened.with_context(|| format!("cannot open the store {}", settings.database().display()))?;
     Ok(Arc::new(store))
 }
 
@@ -173,12 +174,7 @@ fn engine_config(
         connections: connect::connections(settings)?,
         clock,
         limits: connect::limits(settings),
-        retention: engine::Retention {
-            succeeded: settings.retention.succeeded,
-            failed: settings.retention.failed,
-            rejected: settings.retention.rejected,
-            duplicates: settings.retention.duplicates,
-        },
+        retention: settings.retention.clone(),
         environment: settings.environment.clone(),
         catalogue: Arc::new(actions::catalogue()),
         owner,

@@ -7,8 +7,9 @@ pub mod outbox;
 pub mod records;
 pub mod smtp;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -27,7 +28,9 @@ pub const ALL: &[&dyn Connector] = &[&records::Records, &outbox::Outbox, &smtp::
 
 /// The connector type `kind`.
 pub fn find(kind: &str) -> Option<&'static dyn Connector> {
-    ALL.iter().copied().find(|connector| connector.spec().kind == kind)
+    static BY_KIND: LazyLock<HashMap<&str, &dyn Connector>> =
+        LazyLock::new(|| ALL.iter().map(|connector| (connector.spec().kind, *connector)).collect());
+    BY_KIND.get(kind).copied()
 }
 
 /// The schema of the keys that `T` declares: closed as `T` is, without references, and without null, because a key
@@ -113,7 +116,7 @@ fn read<T: DeserializeOwned>(settings: &Value) -> Result<T, String> {
 
 /// A reply of another kind than the effect: a fault of ours, told as such.
 fn unexpected() -> Progress {
-    Progress::Done(Err(Failure::terminal("internal", "the reply does not belong to the effect")))
+    Progress::Done(Err(Failure::terminal("internal_error", "the reply does not belong to the effect")))
 }
 
 /// An operation of another kind than the connection serves: the compiler refuses it, a changed leadflow.yaml may not.

@@ -4,6 +4,7 @@
 //! characters replaced, so that a file cannot write to the reader's terminal.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::{Diagnostic, Severity};
@@ -27,7 +28,9 @@ pub fn text(findings: &[Diagnostic], source: &dyn Fn(&str) -> Option<Arc<str>>, 
         match line.and_then(|line| excerpt(&line, finding)) {
             Some(excerpt) => excerpt_lines(&mut out, finding.place.line, &excerpt, help, &style),
             None if help.is_empty() => {}
-            None => out.push_str(&format!("     = {}\n", help.replace('\n', "\n       "))),
+            None => {
+                let _ = writeln!(out, "     = {}", help.replace('\n', "\n       "));
+            }
         }
     }
     out
@@ -63,7 +66,7 @@ fn headline(out: &mut String, finding: &Diagnostic, style: &Style) {
         _ => format!("{}:{}:{}", place.file, place.line, place.column),
     };
     let message = printable(message);
-    out.push_str(&format!("{mark}{severity}[{code}]{end} {bold}{}{end}  {message}\n", printable(&place)));
+    let _ = writeln!(out, "{mark}{severity}[{code}]{end} {bold}{}{end}  {message}", printable(&place));
 }
 
 /// The part of a line that is shown, and where its underline stands.
@@ -97,11 +100,11 @@ fn excerpt_lines(out: &mut String, number: u32, excerpt: &Excerpt, help: &str, s
     let indent = " ".repeat(excerpt.indent);
     let mut help = help.lines().map(printable);
     let first = help.next().map(|line| format!(" {line}")).unwrap_or_default();
-    out.push_str(&format!("{dim}{number:4} |{end} {}\n", excerpt.shown));
-    out.push_str(&format!("{dim}     |{end} {indent}{mark}{carets}{end}{first}\n"));
+    let _ = writeln!(out, "{dim}{number:4} |{end} {}", excerpt.shown);
+    let _ = writeln!(out, "{dim}     |{end} {indent}{mark}{carets}{end}{first}");
     let below = " ".repeat(excerpt.indent + excerpt.length);
     for line in help {
-        out.push_str(&format!("{dim}     |{end} {below} {line}\n"));
+        let _ = writeln!(out, "{dim}     |{end} {below} {line}");
     }
 }
 
@@ -156,7 +159,7 @@ pub fn github(findings: &[Diagnostic]) -> String {
             None => escape_data(message),
         };
         let (file, line, column) = (escape_property(&place.file), place.line, place.column);
-        out.push_str(&format!("::{level} file={file},line={line},col={column},title={code}::{message}\n"));
+        let _ = writeln!(out, "::{level} file={file},line={line},col={column},title={code}::{message}");
     }
     out
 }

@@ -2,26 +2,18 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-
-use serde_json::Value;
+use std::time::Duration;
 
 use super::actor::{Actor, Seed};
 use super::scope::Values;
-use super::{Accept, Accepted, Engine};
-use crate::clock::{Fut, Micros};
+use super::verdict::{Verdict, judge};
+use super::{Accept, Accepted, Engine, Unfinished};
+use crate::clock::{Fut, micros};
 use crate::ids::RunId;
 use crate::library::LiveFlow;
 use crate::run::{Identity, RunState, RunStatus, TriggerData};
 use crate::store::{NewRun, RunRow, StoreError};
 use crate::triggers::request;
-
-/// What the trigger's conditions say.
-enum Verdict {
-    Run,
-    Skip,
-    /// A condition could not be evaluated: a stored failed run, never a lost lead.
-    Fail(&'static str),
-}
 
 /// The engine as the server sees it.
 pub struct Acceptor(pub Arc<Engine>);
@@ -62,40 +54,22 @@ impl Engine {
             received_at: now,
             is_test: parsed.is_test,
         };
-        if parsed.is_test && !live.flow.trigger.test_leads.run {
-            let stored = self.store_ended(&live, identity, trigger, RunStatus::Skipped, "test_lead").await;
-            return stored.map_or_else(unavailable, |()| Accepted::TestSkipped { run_id });
-        }
-        match self.judge(&live, &identity, &parsed.trigger, now) {
-            Verdict::Run => self.store_and_run(live, identity, trigger, parsed.trigger).await,
-            Verdict::Skip => {
-                let stored = self.store_ended(&live, identity, trigger, RunStatus::Skipped, "condition").await;
-                stored.map_or_else(unavailable, |()| Accepted::Skipped { run_id })
+        let values = Values::new(&live.flow, &identity, parsed.trigger);
+        let (status, code) = match judge(&live.flow, &identity, &values, &self.ports) {
+            Verdict::Run => return self.store_and_run(live, identity, trigger, values).await,
+            Verdict::TestLead => (RunStatus::Skipped, "test_lead"),
+            Verdict::Condition(_) => (RunStatus::Skipped, "condition"),
+            Verdict::Fault(error) => {
+                tracing::warn!(run = %run_id, flow = %identity.flow, code = error.code, "a trigger condition could not be evaluated");
+                (RunStatus::Failed, error.code)
             }
-            Verdict::Fail(code) => {
-                let stored = self.store_ended(&live, identity, trigger, RunStatus::Failed, code).await;
-                stored.map_or_else(unavailable, |()| Accepted::Run { run_id, answer: None })
-            }
+        };
+        match self.store_ended(&live, identity, trigger, status, code).await {
+            Err(error) => unavailable(&error),
+            Ok(()) if code == "test_lead" => Accepted::TestSkipped { run_id },
+            Ok(()) if status == RunStatus::Skipped => Accepted::Skipped { run_id },
+            Ok(()) => Accepted::Run { run_id, answer: None },
         }
-    }
-
-    fn judge(&self, live: &LiveFlow, identity: &Identity, trigger: &Value, now: Micros) -> Verdict {
-        if live.flow.trigger.conditions.is_empty() {
-            return Verdict::Run;
-        }
-        let values = Values::new(&live.flow, identity, trigger.clone());
-        let scope = values.scope(&live.flow, &self.ports, now);
-        for condition in &live.flow.trigger.conditions {
-            match condition.render_bool(&scope) {
-                Ok(true) => {}
-                Ok(false) => return Verdict::Skip,
-                Err(error) => {
-                    tracing::warn!(run = %identity.run_id, flow = %identity.flow, code = error.code, "a trigger condition could not be evaluated");
-                    return Verdict::Fail(error.code);
-                }
-            }
-        }
-        Verdict::Run
     }
 
     /// Stores a run that never starts.
@@ -111,7 +85,9 @@ impl Engine {
         run.status = status;
         run.code = Some(code.to_owned());
         run.finished_at = Some(identity.received_at);
-        self.store.accept(NewRun { run, steps: Vec::new(), records: Vec::new() }).await
+        self.store.accept(NewRun { run, steps: Vec::new(), records: Vec::new() }).await?;
+        tracing::info!(run = %identity.run_id, flow = %identity.flow, status = status.as_str(), code, "run ended");
+        Ok(())
     }
 
     async fn store_and_run(
@@ -119,7 +95,7 @@ impl Engine {
         live: Arc<LiveFlow>,
         identity: Identity,
         trigger: TriggerData,
-        parsed: Value,
+        values: Values,
     ) -> Accepted {
         let run_id = identity.run_id;
         let mut run = new_row(&live, &identity, trigger);
@@ -130,7 +106,7 @@ impl Engine {
             ports: Arc::clone(&self.ports),
             flow: Arc::clone(&live.flow),
             identity,
-            trigger: parsed,
+            values,
             state: RunState::default(),
             epoch: FIRST_EPOCH,
             reserved: Vec::new(),
@@ -139,22 +115,24 @@ impl Engine {
             admits,
         });
         actor.begin();
-        let commit = actor.snapshot();
+        let mut commit = actor.snapshot();
         run.status = commit.status;
         run.code.clone_from(&commit.code);
         run.finished_at = commit.finished_at;
         run.lane.clone_from(&commit.lane);
         run.due_at = commit.due_at;
         run.owner = (!commit.release).then(|| commit.owner.clone());
-        run.inflight.clone_from(&commit.inflight);
-        run.answer.clone_from(&commit.answer);
-        let new = NewRun { run, steps: commit.steps.clone(), records: commit.records.clone() };
+        run.inflight = std::mem::take(&mut commit.inflight);
+        run.answer = commit.answer.take();
+        // The values of the steps are the large part: they move to the store, the actor needs only the rest.
+        let steps = std::mem::take(&mut commit.steps);
+        let new = NewRun { run, steps, records: std::mem::take(&mut commit.records) };
         if let Err(error) = self.store.accept(new).await {
             self.ports.answers.forget(run_id);
             // The answer may have been lost after the commit: then the run is ours, and nobody works on it yet.
             drop(presence);
             self.astray.store(true, Ordering::SeqCst);
-            return unavailable(error);
+            return unavailable(&error);
         }
         actor.committed(&commit);
         if !commit.status.is_final() {
@@ -169,50 +147,38 @@ impl Engine {
     }
 
     /// Whether the flow has too many unfinished runs.
-    async fn is_busy(&self, flow: &str) -> Result<bool, StoreError> {
+    pub(super) async fn is_busy(&self, flow: &str) -> Result<bool, StoreError> {
         let limit = self.ports.limits.waiting_runs_per_flow_max;
+        let now = self.ports.clock.now();
         let known = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).get(flow).copied();
-        let count = match known {
-            Some(count) => count,
-            None => {
-                let count = self.store.unfinished(flow, limit).await?;
-                *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).entry(flow.to_owned()).or_insert(count)
+        if let Some(known) = known {
+            let below = u64::try_from(known.runs).unwrap_or_default() < limit;
+            if below || now.saturating_sub(known.counted_at) < micros(RECOUNT_AFTER) {
+                return Ok(!below);
             }
-        };
+        }
+        let count = self.store.unfinished(flow, limit).await?;
+        let counted = Unfinished { runs: i64::try_from(count).unwrap_or(i64::MAX), counted_at: now };
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).insert(flow.to_owned(), counted);
         Ok(count >= limit)
     }
 }
 
+/// How often a flow with too many unfinished runs is counted in the store: before somebody is turned away, the number
+/// must be true.
+const RECOUNT_AFTER: Duration = Duration::from_secs(1);
+
 /// The epoch of a run that its acceptor works on.
 const FIRST_EPOCH: i64 = 1;
 
-#[expect(clippy::needless_pass_by_value, reason = "used as the error arm of map_or_else")]
-fn unavailable(error: StoreError) -> Accepted {
+fn unavailable(error: &StoreError) -> Accepted {
     Accepted::Unavailable(error.to_string())
 }
 
 /// The row of a run that has just come in.
-pub(super) fn new_row(live: &LiveFlow, identity: &Identity, trigger: TriggerData) -> RunRow {
-    RunRow {
-        run_id: identity.run_id,
-        flow: identity.flow.clone(),
-        text_id: live.text_id,
-        status: RunStatus::Queued,
-        code: None,
-        is_test: identity.is_test,
-        received_at: identity.received_at,
-        finished_at: None,
-        lane: String::new(),
-        due_at: identity.received_at,
-        owner: None,
-        epoch: FIRST_EPOCH,
-        strikes: 0,
-        inflight: Vec::new(),
-        cancel: false,
-        duplicate_of: None,
-        origin_run: None,
-        key_run: identity.key_run,
-        answer: None,
-        trigger: Some(trigger),
-    }
+fn new_row(live: &LiveFlow, identity: &Identity, trigger: TriggerData) -> RunRow {
+    let mut row = RunRow::queued(identity.run_id, identity.flow.clone(), live.text_id, identity.received_at, trigger);
+    row.is_test = identity.is_test;
+    row.epoch = FIRST_EPOCH;
+    row
 }

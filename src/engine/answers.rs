@@ -29,16 +29,14 @@ impl Answers {
             let _ = sender.send(answered);
         }
     }
-}
 
-impl Answers {
-    /// Nobody will answer `run`: it was not stored.
+    /// Nobody will answer `run` in this life: it was not stored, or it is handed to another one.
     pub fn forget(&self, run: RunId) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
     }
 
-    /// Lets every waiting request go: its run goes on in another life.
-    pub fn release_all(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Lets the requests go whose runs do not fit `keep`.
+    pub fn retain(&self, keep: impl Fn(RunId) -> bool) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|run, _| keep(*run));
     }
 }

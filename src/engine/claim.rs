@@ -1,12 +1,13 @@
 //! Takes runs that are due from the store, lane by lane, as far as slots are free; finds what other processes asked for.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::actor::{Actor, Seed};
 use super::lanes::Permit;
 use super::ports::Drain;
+use super::scope::Values;
 use super::texts::TextError;
 use super::{Engine, restore};
 use crate::clock::{Micros, micros};
@@ -31,22 +32,26 @@ pub(super) async fn work(engine: Arc<Engine>) {
     while *drain.borrow_and_update() == Drain::No {
         let now = engine.ports.clock.now();
         let looked = look(&engine, now >= next_pass).await;
-        let wait = match looked {
-            Ok(Some(next)) => {
+        match looked {
+            Ok(next) => {
                 faults = 0;
-                next_pass = next;
-                micros(FOREIGN_POLL)
+                next_pass = next.unwrap_or(next_pass);
             }
-            Ok(None) => micros(FOREIGN_POLL),
             Err(error) => {
                 faults += 1;
                 if faults.is_power_of_two() {
                     tracing::error!(%error, faults, "cannot read the store; trying again");
                 }
-                micros(FOREIGN_POLL) * i64::from(faults.min(20))
+                // Whoever wants to be claimed waits as well, or a store that is down would be asked without a pause.
+                let until = engine.ports.clock.now() + micros(FOREIGN_POLL) * i64::from(faults.min(20));
+                tokio::select! {
+                    () = engine.ports.clock.sleep_until(until) => {}
+                    _ = drain.changed() => {}
+                }
+                continue;
             }
-        };
-        let until = (engine.ports.clock.now() + wait).min(next_pass.max(now + 1));
+        }
+        let until = (engine.ports.clock.now() + micros(FOREIGN_POLL)).min(next_pass.max(now + 1));
         tokio::select! {
             () = engine.wake.notified() => next_pass = 0,
             () = engine.ports.clock.sleep_until(until) => {}
@@ -81,7 +86,10 @@ async fn find_astray(engine: &Arc<Engine>) -> StoreResult<()> {
         }
         let Some(stored) = engine.store.run(run).await? else { continue };
         let ours = stored.run.owner.as_deref() == Some(engine.ports.owner.as_str());
-        if ours && !engine.is_active(run) {
+        if ours && engine.panicked.lock().unwrap_or_else(PoisonError::into_inner).remove(&run) {
+            tracing::error!(%run, flow = %stored.run.flow, "held: leadflow panicked while working on this run");
+            close(engine, &stored, RunStatus::Held, "engine_fault").await;
+        } else if ours && !engine.is_active(run) {
             tracing::warn!(%run, flow = %stored.run.flow, "taking up a run whose answer from the store was lost");
             take_up(engine, stored, Vec::new()).await;
         }
@@ -167,10 +175,11 @@ async fn take_up(engine: &Arc<Engine>, stored: StoredRun, reserved: Vec<Permit>)
         }
     };
     let (presence, cancel) = engine.register(run_id, stored.run.cancel);
+    let identity = restore::identity(&stored.run);
     let mut actor = Actor::new(Seed {
         ports: Arc::clone(&engine.ports),
-        identity: restore::identity(&stored.run),
-        trigger: parsed.trigger,
+        values: Values::new(&flow, &identity, parsed.trigger),
+        identity,
         state: restore::state(&stored, &flow, engine.ports.clock.now()),
         flow,
         epoch: stored.run.epoch,

@@ -13,6 +13,7 @@ use super::answers::Answers;
 use super::lanes::Lanes;
 use super::ports::{Connections, Drain, Journal, Limits, Mocks, Ports};
 use super::scope::Values;
+use super::verdict::{Verdict, judge};
 use crate::clock::{Clock, Fut, ManualClock, SystemClock};
 use crate::flow::Flow;
 use crate::ids::RunId;
@@ -119,17 +120,31 @@ pub async fn dry_run(input: DryInput) -> DryRun {
     let ports = Arc::new(ports(&input, now, Arc::clone(&memory), drain));
     let body = parsed.trigger.get("body").cloned().unwrap_or(Value::Null);
     let unused = unused(&input.flow, &body);
-    let (status, reason) = match judge(&input.flow, &ports, &identity, &parsed) {
-        Ok(None) => {
-            play(&input.flow, &ports, identity, parsed.trigger).await;
-            (*memory.status.lock().unwrap_or_else(PoisonError::into_inner), None)
+    let mut notes = parsed.notes;
+    let mut reason = None;
+    let values = Values::new(&input.flow, &identity, parsed.trigger);
+    let status = match judge(&input.flow, &identity, &values, &ports) {
+        Verdict::Run => {
+            play(&input.flow, &ports, identity, values).await;
+            *memory.status.lock().unwrap_or_else(PoisonError::into_inner)
         }
-        Ok(Some(reason)) => (Some(RunStatus::Skipped), Some(reason)),
-        Err(error) => (Some(RunStatus::Failed), Some(error.to_string())),
+        Verdict::TestLead => {
+            reason = Some("a test lead, and `test_leads` has `run: false`".to_owned());
+            Some(RunStatus::Skipped)
+        }
+        Verdict::Condition(number) => {
+            reason = Some(format!("condition {number} of the trigger is false"));
+            Some(RunStatus::Skipped)
+        }
+        Verdict::Fault(error) => {
+            let message = format!("a condition could not be evaluated: {} ({})", error.message, error.code);
+            notes.push(BodyError { pointer: String::new(), message });
+            Some(RunStatus::Failed)
+        }
     };
     let steps = std::mem::take(&mut *memory.steps.lock().unwrap_or_else(PoisonError::into_inner));
     let actions = input.flow.actions.iter().map(|action| dry_action(action, &steps)).collect();
-    DryRun { status, problem: None, body, reason, notes: parsed.notes, is_test: parsed.is_test, actions, unused }
+    DryRun { status, problem: None, body, reason, notes, is_test: parsed.is_test, actions, unused }
 }
 
 fn receive(input: &DryInput) -> Result<(TriggerData, request::Parsed), Problem> {
@@ -154,33 +169,13 @@ fn refused(problem: Problem) -> DryRun {
     }
 }
 
-/// Why a lead is skipped: a test lead that is not to run, or a false condition.
-fn judge(
-    flow: &Flow,
-    ports: &Ports,
-    identity: &Identity,
-    parsed: &request::Parsed,
-) -> Result<Option<String>, crate::template::RenderError> {
-    if parsed.is_test && !flow.trigger.test_leads.run {
-        return Ok(Some("a test lead, and `test_leads` has `run: false`".to_owned()));
-    }
-    let values = Values::new(flow, identity, parsed.trigger.clone());
-    let scope = values.scope(flow, ports, identity.received_at);
-    for (condition, number) in flow.trigger.conditions.iter().zip(1..) {
-        if !condition.render_bool(&scope)? {
-            return Ok(Some(format!("condition {number} of the trigger is false")));
-        }
-    }
-    Ok(None)
-}
-
-async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, trigger: Value) {
+async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, values: Values) {
     let (_cancel, cancel) = watch::channel(false);
     let mut actor = Actor::new(Seed {
         ports: Arc::clone(ports),
         flow: Arc::clone(flow),
         identity,
-        trigger,
+        values,
         state: RunState::default(),
         epoch: 1,
         reserved: Vec::new(),

@@ -118,11 +118,6 @@ impl Lanes {
     pub fn has_backlog(&self) -> bool {
         self.lock().values().any(|lane| lane.backlog > 0)
     }
-
-    /// Slots in use over all lanes.
-    pub fn in_use(&self) -> usize {
-        self.lock().values().map(|lane| lane.used).sum()
-    }
 }
 
 #[cfg(test)]

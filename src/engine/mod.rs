@@ -16,9 +16,10 @@ mod restore;
 pub mod resubmit;
 mod scope;
 mod texts;
+mod verdict;
 
-use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::actions::Answer;
-use crate::clock::Clock;
+use crate::clock::{Clock, Micros};
 use crate::flow::Flow;
 use crate::flow::catalogue::Catalogue;
 use crate::ids::RunId;
@@ -113,8 +114,16 @@ pub struct Config {
 pub use accept::Acceptor;
 pub use maintain::Retention;
 
-/// Runs in memory, with the handle that cancels each.
-type Active = Mutex<HashMap<RunId, watch::Sender<bool>>>;
+/// Runs in memory.
+type Active = Mutex<HashMap<RunId, InMemory>>;
+
+/// A run in memory.
+struct InMemory {
+    /// Which stay in memory this is: a run may be claimed again before its last actor has gone.
+    stay: u64,
+    /// Cancels it.
+    cancel: watch::Sender<bool>,
+}
 
 /// The engine of one node.
 pub struct Engine {
@@ -123,12 +132,16 @@ pub struct Engine {
     texts: Texts,
     retention: Retention,
     active: Active,
+    /// Numbers the stays of runs in memory.
+    stays: AtomicU64,
     /// Told whenever a run leaves memory.
     idle: Notify,
     /// Unfinished runs by flow, for the limit; counted in the store when a flow is first seen.
-    unfinished: Mutex<HashMap<String, u64>>,
-    /// An answer of the store was lost: some run may be ours without an actor.
+    unfinished: Mutex<HashMap<String, Unfinished>>,
+    /// An answer of the store was lost, or an actor panicked: some run may be ours without an actor.
     astray: AtomicBool,
+    /// Runs whose actor panicked: taking them up again could panic for ever.
+    panicked: Mutex<HashSet<RunId>>,
     wake: Arc<Notify>,
     drain: watch::Sender<Drain>,
 }
@@ -158,9 +171,11 @@ impl Engine {
             texts: Texts::new(config.catalogue),
             retention: config.retention,
             active: Mutex::default(),
+            stays: AtomicU64::new(0),
             idle: Notify::new(),
             unfinished: Mutex::default(),
             astray: AtomicBool::new(false),
+            panicked: Mutex::default(),
             wake,
             drain,
         });
@@ -219,6 +234,8 @@ impl Engine {
     pub async fn drain(&self, grace: Duration) {
         self.drain.send_replace(Drain::Finish);
         self.wake.notify_one();
+        // A run that waits in the store is taken up by the next life: its request need not wait for that.
+        self.ports.answers.retain(|run| self.is_active(run));
         if tokio::time::timeout(grace, self.until_idle()).await.is_err() {
             tracing::warn!(runs = self.active_runs(), "grace time is over; giving up effects in flight");
             self.drain.send_replace(Drain::GiveUp);
@@ -244,8 +261,8 @@ impl Engine {
 
     /// Asks a run in memory to stop.
     fn cancel_active(&self, run: RunId) {
-        if let Some(cancel) = self.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run) {
-            cancel.send_replace(true);
+        if let Some(active) = self.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run) {
+            active.cancel.send_replace(true);
         }
     }
 
@@ -261,16 +278,25 @@ impl Engine {
 
     /// Takes a run into memory. It is there as long as its [`Presence`] is.
     fn register(self: &Arc<Self>, run: RunId, cancelled: bool) -> (Presence, watch::Receiver<bool>) {
-        let (sender, receiver) = watch::channel(cancelled);
-        self.active.lock().unwrap_or_else(PoisonError::into_inner).insert(run, sender);
-        (Presence { engine: Arc::clone(self), run }, receiver)
+        let (cancel, receiver) = watch::channel(cancelled);
+        let stay = self.stays.fetch_add(1, Ordering::Relaxed);
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).insert(run, InMemory { stay, cancel });
+        (Presence { engine: Arc::clone(self), run, stay }, receiver)
     }
 
     fn count_unfinished(&self, flow: &str, change: i64) {
         if let Some(count) = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).get_mut(flow) {
-            *count = count.saturating_add_signed(change);
+            count.runs += change;
         }
     }
+}
+
+/// Unfinished runs of a flow. Runs that others make or end are not seen: the truth is counted anew where it matters.
+#[derive(Debug, Clone, Copy)]
+struct Unfinished {
+    /// Below zero for a moment when a run ends before its accept is counted.
+    runs: i64,
+    counted_at: Micros,
 }
 
 /// How long a drain waits for runs to be handed back after their effects were given up.
@@ -280,11 +306,25 @@ const HAND_BACK_MAX: Duration = Duration::from_secs(5);
 struct Presence {
     engine: Arc<Engine>,
     run: RunId,
+    stay: u64,
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.engine.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+        let mut active = self.engine.active.lock().unwrap_or_else(PoisonError::into_inner);
+        if active.get(&self.run).is_some_and(|active| active.stay == self.stay) {
+            active.remove(&self.run);
+        }
+        drop(active);
+        if std::thread::panicking() {
+            // Nobody works on it any more: the claim loop finds it and holds it.
+            self.engine.panicked.lock().unwrap_or_else(PoisonError::into_inner).insert(self.run);
+            self.engine.astray.store(true, Ordering::SeqCst);
+        }
+        if self.engine.is_draining() {
+            // It goes on in another life: its request cannot wait for that.
+            self.engine.ports.answers.forget(self.run);
+        }
         self.engine.idle.notify_waiters();
         // It may have been the suspect that others wait for, or the one that kept memory full.
         if self.engine.ports.lanes.has_backlog() {
@@ -292,3 +332,6 @@ impl Drop for Presence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

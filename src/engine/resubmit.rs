@@ -10,7 +10,7 @@ use crate::clock::Micros;
 use crate::flow::Flow;
 use crate::flow::plan::{NodeId, StepStatus};
 use crate::ids::RunId;
-use crate::run::{RunStatus, TriggerData};
+use crate::run::TriggerData;
 use crate::store::{NewRun, RejectedRow, RunRow, StepRow, StoredRun, TextId};
 use crate::triggers::request::{self, BodyLimits, Problem};
 
@@ -153,28 +153,11 @@ fn row(
     trigger: TriggerData,
     now: Micros,
 ) -> Result<RunRow, ResubmitError> {
-    let limits = BodyLimits { body_bytes_max: usize::MAX, unpacked_bytes_max: usize::MAX, ..BodyLimits::default() };
+    // It was taken in once, by whatever limits held then.
+    let limits = BodyLimits { body_bytes_max: usize::MAX, unpacked_bytes_max: usize::MAX, json_depth_max: usize::MAX };
     let parsed = request::parse(text.flow, &trigger, &limits).map_err(ResubmitError::Refused)?;
-    Ok(RunRow {
-        run_id,
-        flow: text.flow.name.clone(),
-        text_id: text.id,
-        status: RunStatus::Queued,
-        code: None,
-        is_test: parsed.is_test,
-        received_at: now,
-        finished_at: None,
-        lane: String::new(),
-        due_at: now,
-        owner: None,
-        epoch: 0,
-        strikes: 0,
-        inflight: Vec::new(),
-        cancel: false,
-        duplicate_of: None,
-        origin_run: None,
-        key_run,
-        answer: None,
-        trigger: Some(trigger),
-    })
+    let mut row = RunRow::queued(run_id, text.flow.name.clone(), text.id, now, trigger);
+    row.is_test = parsed.is_test;
+    row.key_run = key_run;
+    Ok(row)
 }

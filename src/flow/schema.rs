@@ -1,5 +1,6 @@
 //! The schemas of the flow file: for the linter as they are declared, for editors in the form they do best with.
 
+use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
@@ -96,9 +97,9 @@ pub fn editor_schema(catalogue: &Catalogue) -> Value {
 fn action_text(spec: &ActionSpec) -> String {
     let mut text = format!("**{}**: {}", spec.kind, spec.summary);
     for (name, meaning) in spec.outputs {
-        text.push_str(&format!("\n- `outputs.{name}`: {meaning}"));
+        let _ = write!(text, "\n- `outputs.{name}`: {meaning}");
     }
-    text.push_str(&format!("\n\n```yaml\n{}\n```", spec.example.trim_end()));
+    let _ = write!(text, "\n\n```yaml\n{}\n```", spec.example.trim_end());
     text
 }
 

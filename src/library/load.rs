@@ -57,14 +57,6 @@ pub struct Folder {
     pub findings: Vec<Diagnostic>,
 }
 
-impl Folder {
-    /// Every finding, in the order of the files.
-    pub fn all_findings(&self) -> Vec<Diagnostic> {
-        let inside = self.files.iter().flat_map(|file| file.compiled.findings.iter());
-        self.findings.iter().chain(inside).cloned().collect()
-    }
-}
-
 /// Loads every flow under `sources.flows`.
 pub fn load(sources: &Sources) -> Folder {
     load_paths(sources, &[&sources.flows])

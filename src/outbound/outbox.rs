@@ -1,8 +1,8 @@
-//! The outbox: each mail an .eml file, one folder a day, one writer thread, one directory sync per group.
+//! The outbox: each mail an .eml file, one folder a day, one writer thread, one sync per group.
 //!
 //! Promise: a mail that was answered for is on disk, whole, under a name made of its Message-ID: a repeat overwrites
-//! the same file and never makes a second one. A file is written beside its place, synced, and renamed into it; the
-//! folder is synced once for all mails that queued up meanwhile. Files are readable by their owner only.
+//! the same file and never makes a second one. Files are written beside their places, synced together, and renamed; then
+//! their folder is synced once. A group is whatever queued up meanwhile. Files are readable by their owner only.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -21,6 +21,10 @@ const FOLDER: &str = "outbox";
 
 /// The most mails in one group: bounds how long the first of them waits for the last.
 const GROUP_MAX: usize = 256;
+
+/// Up to so many files are synced one by one; more of them by one sync of the file system, which also waits for what
+/// others have written there.
+const SYNCED_SINGLY_MAX: usize = 3;
 
 /// A folder of mails. Nothing is made on disk before the first mail.
 #[derive(Debug)]
@@ -117,10 +121,14 @@ fn run(root: &Path, letters: &mpsc::Receiver<Letter>) {
     }
 }
 
-/// Writes each mail of a group, syncs their folders once, then answers.
+/// Writes each mail of a group beside its place, makes all of them durable together, renames them into place and syncs
+/// their folders, then answers.
 fn write_group(root: &Path, group: Vec<Letter>) {
+    let mut files: Vec<io::Result<File>> =
+        group.iter().map(|letter| write_beside(root, &letter.path, &letter.raw)).collect();
+    sync(root, &mut files);
     let mut results: Vec<io::Result<()>> =
-        group.iter().map(|letter| write_file(root, &letter.path, &letter.raw)).collect();
+        group.iter().zip(files).map(|(letter, file)| file.and_then(|_written| put_in_place(&letter.path))).collect();
     let folders: BTreeSet<&Path> = group.iter().filter_map(|letter| letter.path.parent()).collect();
     for folder in folders {
         if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
@@ -138,7 +146,43 @@ fn write_group(root: &Path, group: Vec<Letter>) {
     }
 }
 
-fn write_file(root: &Path, path: &Path, raw: &[u8]) -> io::Result<()> {
+/// Brings what was written to the disk: few files one by one, many with one sync of their file system.
+fn sync(root: &Path, files: &mut [io::Result<File>]) {
+    let together = files.len() > SYNCED_SINGLY_MAX && sync_file_system(root).is_ok();
+    if together {
+        return;
+    }
+    for file in files {
+        if let Err(error) = file.as_ref().map_or(Ok(()), File::sync_data) {
+            *file = Err(error);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn sync_file_system(root: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(_: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Where a mail is written before it is renamed into its place.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("eml.tmp")
+}
+
+fn put_in_place(path: &Path) -> io::Result<()> {
+    match fs::rename(beside(path), path) {
+        // The same mail twice in one group: the first rename took both.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_file() => Ok(()),
+        renamed => renamed,
+    }
+}
+
+fn write_beside(root: &Path, path: &Path, raw: &[u8]) -> io::Result<File> {
     let folder = path.parent().unwrap_or(root);
     if !folder.is_dir() {
         make_folder(folder)?;
@@ -146,11 +190,9 @@ fn write_file(root: &Path, path: &Path, raw: &[u8]) -> io::Result<()> {
         File::open(root)?.sync_all()?;
         root.parent().map_or(Ok(()), |data| File::open(data)?.sync_all())?;
     }
-    let temporary = path.with_extension("eml.tmp");
-    let mut file = create(&temporary)?;
+    let mut file = create(&beside(path))?;
     file.write_all(raw)?;
-    file.sync_data()?;
-    fs::rename(&temporary, path)
+    Ok(file)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -207,6 +249,25 @@ mod tests {
             let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
             assert_eq!((mode(&path), mode(outbox.folder())), (0o600, 0o700));
         }
+    }
+
+    #[test]
+    fn the_same_mail_twice_in_one_group_is_one_file_and_two_answers() {
+        let data = tempfile::tempdir().expect("a folder");
+        let root = data.path().join(FOLDER);
+        let path = root.join("2026-11-21/twice.eml");
+        let mut answers = Vec::new();
+        let mut group = Vec::new();
+        for _ in 0..5 {
+            let (done, answer) = oneshot::channel();
+            answers.push(answer);
+            group.push(Letter { path: path.clone(), raw: b"Subject: x\r\n\r\n".to_vec(), done });
+        }
+        write_group(&root, group);
+        for mut answer in answers {
+            answer.try_recv().expect("answered").expect("written");
+        }
+        assert_eq!(files(&root), [path.display().to_string()]);
     }
 
     #[tokio::test]

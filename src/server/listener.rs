@@ -73,10 +73,13 @@ where
         }
     }
     drop(listener);
-    if tokio::time::timeout(bounds.grace, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(bounds.grace + LAST_ANSWERS, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still in flight when the grace time ended");
     }
 }
+
+/// Runs are handed back when the grace time ends; this long the requests that waited for them have to hear of it.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// HTTP/1 only: sniffing the protocol would run before any of hyper's timers.
 fn builder(bounds: &Bounds) -> http1::Builder {

@@ -98,7 +98,7 @@ pub enum BindError {
     #[error("public.trusted_proxies: {0}")]
     TrustedProxies(String),
     /// The address is taken, not ours, or not allowed.
-    #[error("the {listener} listener cannot listen on {address}: {source}; set {key} in leadflow.yaml")]
+    #[error("the {listener} listener cannot listen on {address}; set {key} in leadflow.yaml")]
     Listen {
         /// `public` or `admin`.
         listener: &'static str,

@@ -16,11 +16,6 @@ pub fn run_list_json(runs: &[StoredRun]) -> Value {
     runs.iter().map(run_summary).collect()
 }
 
-/// [`run_detail`] of a run whose flow text is not at hand: actions in the order in which they started, types null.
-pub fn run_json(stored: &StoredRun) -> Value {
-    run_detail(stored, &[])
-}
-
 /// One item of `runs list --json`: `{run_id, flow, status, is_test, received_at, finished_at, duplicate_of,
 /// actions:{NAME: STATUS}}`.
 pub fn run_summary(stored: &StoredRun) -> Value {

@@ -64,7 +64,7 @@ pub struct Settings {
     /// Limits.
     pub limits: Limits,
     /// Retention.
-    pub retention: Retention,
+    pub retention: crate::engine::Retention,
     /// Private addresses that any call may reach although a value chose the host (CIDR or host names).
     pub outbound_allow_private: Vec<String>,
     /// PEM files of further certificate authorities for every call.
@@ -170,19 +170,6 @@ pub struct Limits {
     pub respond_wait: Duration,
     /// Age at which an unfinished run is ended as `timed_out`.
     pub run_duration: Duration,
-}
-
-/// How long ended runs are kept.
-#[derive(Debug, Clone)]
-pub struct Retention {
-    /// Succeeded and skipped runs.
-    pub succeeded: Duration,
-    /// Failed, timed out and cancelled runs.
-    pub failed: Duration,
-    /// Rejected requests.
-    pub rejected: Duration,
-    /// Duplicates.
-    pub duplicates: Duration,
 }
 
 /// `text` as a `public_url`, without a slash at the end; or what is wrong with it.

@@ -5,7 +5,7 @@
 //! single fault of the store loses or doubles anything.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
     CancelAnswer, FlowText, KeySlot, LaneState, LaneWant, NewRun, PruneBefore, RecordRow, RejectedCaps, RejectedRow,
@@ -30,18 +30,24 @@ pub struct Faulty<S: ?Sized> {
     calls: AtomicU64,
     nth: u64,
     fail_at: FailAt,
+    down: AtomicBool,
     inner: Arc<S>,
 }
 
 impl<S: Store + ?Sized> Faulty<S> {
     /// Fails the `nth` call, counted from 1; 0 fails none.
     pub fn new(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
-        Self { calls: AtomicU64::new(0), nth, fail_at, inner }
+        Self { calls: AtomicU64::new(0), nth, fail_at, down: AtomicBool::new(false), inner }
     }
 
     /// Calls so far. Less than `nth` after a scenario: the sweep is over.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    /// From now on every call fails without being performed, until this is called with `false`.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
     }
 
     fn call<'a, T: Send + 'a>(
@@ -50,6 +56,9 @@ impl<S: Store + ?Sized> Faulty<S> {
     ) -> Fut<'a, StoreResult<T>> {
         let chosen = self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.nth;
         let fault = || Err(StoreError::Unavailable("a fault of the test".to_owned()));
+        if self.down.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(fault()));
+        }
         match (chosen, self.fail_at) {
             (false, _) => call(&self.inner),
             (true, FailAt::Before) => Box::pin(std::future::ready(fault())),

@@ -96,6 +96,34 @@ pub struct RunRow {
     pub trigger: Option<TriggerData>,
 }
 
+impl RunRow {
+    /// The row of a run that waits to begin, due at once, under its own idempotency keys.
+    pub fn queued(run_id: RunId, flow: String, text_id: TextId, received_at: Micros, trigger: TriggerData) -> Self {
+        Self {
+            run_id,
+            flow,
+            text_id,
+            status: RunStatus::Queued,
+            code: None,
+            is_test: false,
+            received_at,
+            finished_at: None,
+            lane: String::new(),
+            due_at: received_at,
+            owner: None,
+            epoch: 0,
+            strikes: 0,
+            inflight: Vec::new(),
+            cancel: false,
+            duplicate_of: None,
+            origin_run: None,
+            key_run: run_id,
+            answer: None,
+            trigger: Some(trigger),
+        }
+    }
+}
+
 /// One row of `steps`: an action that ended, or that waits with its inputs pinned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepRow {

@@ -44,9 +44,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem that belongs to no place in the body.
+    /// A problem that belongs to no place in the body; one of the body (400) belongs to all of it.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), errors: Vec::new() }
+        let message = message.into();
+        let whole = BodyError { pointer: String::new(), message: message.clone() };
+        Self { status, code, message, errors: if status == 400 { vec![whole] } else { Vec::new() } }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The event stream under the crate's parser: for the questions that values alone cannot answer.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde_yaml::granit_parser::{Event, Parser};
@@ -88,9 +89,13 @@ fn path(open: &[Open]) -> String {
     let mut path = String::new();
     for part in open {
         match part {
-            Open::List { index } => path.push_str(&format!("[{}]", index.unwrap_or(0))),
-            Open::Map { key, .. } if path.is_empty() => path.push_str(key),
-            Open::Map { key, .. } => path.push_str(&format!(".{key}")),
+            Open::List { index } => {
+                let _ = write!(path, "[{}]", index.unwrap_or(0));
+            }
+            Open::Map { key, .. } => {
+                path.push_str(if path.is_empty() { "" } else { "." });
+                path.push_str(key);
+            }
         }
     }
     path

@@ -54,8 +54,8 @@ pub(super) fn line_around(text: &str, at: usize) -> Range<usize> {
 /// Line folding, indentation and chomping only ever change white space, so the two are aligned by everything else.
 /// `None`: they do not agree (an alias, a tag), so nothing exact can be said.
 pub(super) fn align(raw: &str, decoded: &str) -> Option<Vec<usize>> {
-    let tokens = [double_quoted(raw), single_quoted(raw), verbatim(raw)];
-    tokens.into_iter().flatten().find_map(|tokens| align_tokens(&tokens, decoded))
+    let quoted = double_quoted(raw).or_else(|| single_quoted(raw));
+    quoted.and_then(|tokens| align_tokens(&tokens, decoded)).or_else(|| align_tokens(&verbatim(raw), decoded))
 }
 
 /// A character that is not white space, and the bytes it was written with.
@@ -82,10 +82,9 @@ fn align_tokens(tokens: &[Token], decoded: &str) -> Option<Vec<usize>> {
     tokens.next().is_none().then_some(offsets)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one signature for all scalar styles")]
-fn verbatim(raw: &str) -> Option<Vec<Token>> {
+fn verbatim(raw: &str) -> Vec<Token> {
     let tokens = raw.char_indices().filter(|(_, character)| !character.is_whitespace());
-    Some(tokens.map(|(at, character)| Token { at: at..at + character.len_utf8(), character }).collect())
+    tokens.map(|(at, character)| Token { at: at..at + character.len_utf8(), character }).collect()
 }
 
 fn single_quoted(raw: &str) -> Option<Vec<Token>> {

@@ -93,7 +93,7 @@ fn bombs_and_bottomless_nesting_fail_fast() {
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for level in 1..9 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(",");
-        bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        let _ = writeln!(bomb, "a{level}: &a{level} [{aliases}]");
     }
     assert_eq!(codes(&bomb)[0].0, "file_too_large");
     assert!(["file_too_large", "yaml_syntax"].contains(&codes(&"[".repeat(20_000))[0].0));

@@ -5,7 +5,8 @@
 Prints `ready PORT` once it listens on a free port of 127.0.0.1, and ends when its standard input is closed.
 Each mail becomes DIR/NNNN.eml: the envelope as `X-Envelope-` lines, then the message as it came.
 `DIR/cert.pem` is the self-signed certificate for localhost, made as `openssl req -x509` does it. The login is lead / secret, except in mode `plain`.
-The local part of a recipient injects a fault: reject-perm, reject-temp, slow.
+The local part of a recipient injects a fault: reject-perm, reject-temp, slow; busy-once answers its
+first message 451 when all of it has come, and keeps it as DIR/NNNN.refused.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ class Keeper:
     """Writes each mail to a file, or refuses its recipient."""
 
     def __init__(self, folder):
-        self.folder, self.count = folder, 0
+        self.folder, self.count, self.was_busy = folder, 0, False
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         match address.split("@")[0]:
@@ -50,14 +51,16 @@ class Keeper:
 
     async def handle_DATA(self, server, session, envelope):
         self.count += 1
-        path = f"{self.folder}/{self.count:04}.eml"
+        refused = not self.was_busy and any(address.startswith("busy-once@") for address in envelope.rcpt_tos)
+        self.was_busy |= refused
+        path = f"{self.folder}/{self.count:04}.{'refused' if refused else 'eml'}"
         login = session.auth_data.login.decode() if session.auth_data else ""
         lines = {"From": envelope.mail_from, "To": ",".join(envelope.rcpt_tos), "Tls": session.ssl is not None, "Auth": login}
         with open(f"{path}.tmp", "wb") as file:
             file.write("".join(f"X-Envelope-{name}: {value}\r\n" for name, value in lines.items()).encode())
             file.write(envelope.original_content)
         os.rename(f"{path}.tmp", path)
-        return f"250 2.0.0 queued as {self.count:04}"
+        return "451 4.3.0 try again later" if refused else f"250 2.0.0 queued as {self.count:04}"
 
 
 def authenticate(server, session, envelope, mechanism, data):

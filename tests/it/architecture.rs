@@ -42,7 +42,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["server"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
-    ("annotate_snippets", &["diagnostic"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 
@@ -241,4 +240,51 @@ fn every_extension_is_listed_and_documented() {
         let compiled = leadflow::flow::compile(bundle, &environment);
         assert!(compiled.flow.is_some(), "the example of {} compiles:\n{text}\n{:?}", spec.kind, compiled.findings);
     }
+}
+
+/// Text literals that stand where a code is given: behind the constructors of failures, problems and findings.
+fn codes_raised(code: &str) -> Vec<&str> {
+    let first = ["Failure::terminal(", "Failure::retryable(", "Failure::unknown(", "Diagnostic::new(", "code: "];
+    let second = ["Problem::new(", "Refusal::new("];
+    let behind = |marker: &&str, skip: bool| -> Vec<&str> {
+        let rests = code.match_indices(*marker).filter_map(move |(at, marker)| {
+            let rest = &code[at + marker.len()..];
+            let rest = if skip { rest.split_once(',')?.1 } else { rest };
+            let (literal, _) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
+            let is_code = literal.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            is_code.then_some(literal)
+        });
+        rests.collect()
+    };
+    let one = first.iter().flat_map(|marker| behind(marker, false));
+    one.chain(second.iter().flat_map(|marker| behind(marker, true))).collect()
+}
+
+/// `leadflow explain` knows every code that a user can meet, and no code that nothing raises.
+#[test]
+fn codes_and_their_catalogue_agree() {
+    let catalogue = Path::new("diagnostic").join("codes");
+    let mut text = String::new();
+    let mut faults = Vec::new();
+    for (path, source) in sources() {
+        if path.components().as_path().to_string_lossy().contains(&*catalogue.to_string_lossy()) || is_test_file(&path)
+        {
+            continue;
+        }
+        let code = production(&source);
+        for raised in codes_raised(&code) {
+            if leadflow::diagnostic::codes::find(raised).is_none() {
+                faults.push(format!("{}: {raised} is not in the catalogue", path.display()));
+            }
+        }
+        text.push_str(&code);
+    }
+    // Families: the code carries the other side's number.
+    let families = ["http_error", "smtp_error"];
+    for doc in leadflow::diagnostic::codes::CODES {
+        if !families.contains(&doc.code) && !text.contains(&format!("\"{}\"", doc.code)) {
+            faults.push(format!("nothing raises {}", doc.code));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -247,6 +247,22 @@ fn every_clash_of_names_is_told_beside_other_errors() {
 }
 
 #[test]
+fn a_dry_run_says_why_a_condition_cannot_be_evaluated() {
+    let workspace = Workspace::empty();
+    workspace.write(
+        "flows/picky.yaml",
+        "trigger: { type: request, conditions: ['{{gt trigger.body.n 1}}'] }\n\
+         actions:\n  - { name: keep, type: compose, inputs: 1 }\n",
+    );
+    workspace.write("lead.json", "{\"n\": \"many\"}");
+    let output = workspace.run(&["dry-run", "picky", "--lead", "lead.json", "--json"]);
+    let dry: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), &dry["run"]["status"]), (Some(1), &"failed".into()), "{dry:#}");
+    let message = dry["trigger"]["findings"][0]["message"].as_str().expect("a reason");
+    assert!(message.contains("condition"), "{message}");
+}
+
+#[test]
 fn mocks_answer_in_the_place_of_actions() {
     let workspace = Workspace::cloned();
     workspace.write(

@@ -39,6 +39,13 @@ actions:
     body: "Number {{trigger.body.number}}"
 "#;
 
+fn settings(crm: &FakeHttp) -> String {
+    format!(
+        "connections:\n  crm: {{ type: records }}\n  mail: {{ type: outbox }}\n  api: {{ type: http, base_url: '{}' }}\n",
+        crm.url()
+    )
+}
+
 fn rounds() -> u64 {
     std::env::var("LEADFLOW_CRASH_ROUNDS").map_or(ROUNDS_DEFAULT, |text| text.parse().expect("a number of rounds"))
 }
@@ -60,11 +67,7 @@ fn every_accepted_lead_has_exactly_one_record_whatever_is_killed() {
     let crm = FakeHttp::willing();
     let workspace = Workspace::empty();
     workspace.write("flows/numbered.yaml", FLOW);
-    let settings = format!(
-        "connections:\n  crm: {{ type: records }}\n  mail: {{ type: outbox }}\n  api: {{ type: http, base_url: '{}' }}\n",
-        crm.url()
-    );
-    workspace.write("leadflow.yaml", &settings);
+    workspace.write("leadflow.yaml", &settings(&crm));
     let next = Arc::new(AtomicU64::new(0));
     let accepted: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
@@ -142,11 +145,7 @@ fn a_restart_is_quick_and_resumes_at_the_first_unfinished_action() {
     let flow =
         FLOW.replace("    url: /leads\n", "    url: /leads\n    retry: { policy: fixed, count: 5, interval: 3s }\n");
     workspace.write("flows/numbered.yaml", &flow);
-    let settings = format!(
-        "connections:\n  crm: {{ type: records }}\n  mail: {{ type: outbox }}\n  api: {{ type: http, base_url: '{}' }}\n",
-        crm.url()
-    );
-    workspace.write("leadflow.yaml", &settings);
+    workspace.write("leadflow.yaml", &settings(&crm));
     let server = workspace.serve();
     let answer = wire::post(server.url("numbered"), "{\"number\":1}").expect("an answer");
     assert_eq!(answer.status, 202);
@@ -166,4 +165,34 @@ fn a_restart_is_quick_and_resumes_at_the_first_unfinished_action() {
     assert_eq!(tell["attempts"], 2, "{tell:#}");
     assert_eq!(crm.requests().len(), 2, "the first try is not repeated after the restart");
     assert_eq!(workspace.json(&["records", "list", "--json"]).as_array().expect("records").len(), 1);
+}
+
+/// The other side has the request, and nobody saw its answer: that is sent again under its key, and said.
+#[test]
+fn what_was_in_flight_at_a_kill_is_sent_again_and_flagged() {
+    let crm = FakeHttp::start(|number, _| {
+        if number == 0 {
+            std::thread::sleep(Duration::from_secs(30));
+        }
+        crate::support::fake_http::Act::Answer(200, "{}")
+    });
+    let workspace = Workspace::empty();
+    workspace.write("flows/numbered.yaml", FLOW);
+    workspace.write("leadflow.yaml", &settings(&crm));
+    let server = workspace.serve();
+    assert_eq!(wire::post(server.url("numbered"), "{\"number\":1}").expect("an answer").status, 202);
+    let deadline = Instant::now() + crate::support::PATIENCE;
+    while crm.requests().is_empty() {
+        assert!(Instant::now() < deadline, "{:#?}", workspace.runs());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    server.kill();
+    let _server = workspace.serve();
+    let runs = workspace.until_ended();
+    let run = workspace.show(runs[0]["run_id"].as_str().expect("an id"));
+    let actions = run["actions"].as_array().expect("actions");
+    let tell = actions.iter().find(|action| action["name"] == "tell").expect("tell");
+    assert_eq!((&tell["status"], &tell["possible_repeat"]), (&"succeeded".into(), &true.into()), "{run:#}");
+    let keys: Vec<_> = crm.requests().iter().map(|sent| sent.header("idempotency-key").map(str::to_owned)).collect();
+    assert!(keys.len() == 2 && keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
 }

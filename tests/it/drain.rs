@@ -74,3 +74,24 @@ fn what_outlives_the_grace_time_is_handed_back_uncounted_and_flagged() {
         crm.requests().iter().map(|request| request.header("idempotency-key").map(str::to_owned)).collect();
     assert_eq!(keys[0], keys[1], "the repeat carries the same key");
 }
+
+/// The run waits for an hour in the store; the request that waits for its answer must hear so at once, not be cut off.
+#[test]
+fn a_request_that_waits_for_respond_is_answered_before_the_end() {
+    let workspace = Workspace::empty();
+    workspace.write(
+        "flows/late.yaml",
+        "name: late\ntrigger: { type: request }\nactions:\n  - { name: wait, type: delay, for: 1h }\n  \
+         - { name: answer, type: respond, status: 200 }\n",
+    );
+    let server = workspace.serve();
+    let url = server.url("late").to_owned();
+    let client = std::thread::spawn(move || wire::post(&url, "{}").expect("an answer"));
+    until("the run", || workspace.runs().first().is_some_and(|run| run["status"] == "waiting"));
+    let begun = Instant::now();
+    assert_eq!(server.terminate(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "nothing was in flight: {:?}", begun.elapsed());
+    let answer = client.join().expect("the client");
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (504, Some("respond_timeout")));
+    assert!(answer.headers.contains_key("x-leadflow-run-id"), "{answer:?}");
+}

@@ -24,14 +24,18 @@ use crate::support::PATIENCE;
 
 const FLOW: &str = "name: swept\ntrigger:\n  type: request\nactions:\n  - name: keep\n    type: create_record\n    connection: crm\n    entity: leads\n    fields: { n: '{{trigger.body.n}}' }\n  - name: tell\n    type: http\n    connection: api\n    method: POST\n    url: /x\n    retry: { policy: fixed, count: 5, interval: 5ms }\n    body: { id: '{{actions.keep.outputs.id}}' }\n  - name: tell_again\n    type: http\n    connection: api\n    method: POST\n    url: /y\n    retry: { policy: fixed, count: 5, interval: 5ms }\n    body: { at: '{{utcNow}}' }\n";
 
-/// Takes every request and remembers it by its idempotency key.
-#[derive(Default)]
+/// Takes every request and remembers it by its idempotency key; what no commit has named yet does not reach it.
 struct OtherSide {
+    store: Arc<SqliteStore>,
     bodies: Mutex<BTreeMap<String, Vec<Value>>>,
 }
 
-impl Effects for OtherSide {
-    fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply> {
+impl OtherSide {
+    async fn take(&self, call: Call<'_>) -> Reply {
+        let filter = RunFilter { limit: 1000, ..RunFilter::default() };
+        let runs = self.store.list_runs(filter).await.expect("runs");
+        let is_named = runs.iter().any(|run| run.run.inflight.iter().any(|inflight| inflight.name == call.action));
+        assert!(is_named, "{} was sent before a commit named it: {runs:#?}", call.action);
         if let Effect::Http(request) = call.effect {
             let key = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
             let key = key.map(|(_, value)| value.clone()).expect("a key");
@@ -41,8 +45,7 @@ impl Effects for OtherSide {
             };
             self.bodies.lock().expect("lock").entry(key).or_default().push(body);
         }
-        let reply = HttpReply { status: 200, headers: Vec::new(), body: Value::Null, retry_after: None };
-        Box::pin(std::future::ready(Reply::Http(reply)))
+        Reply::Http(HttpReply { status: 200, headers: Vec::new(), body: Value::Null, retry_after: None })
     }
 }
 
@@ -51,7 +54,7 @@ struct Shared(Arc<OtherSide>);
 
 impl Effects for Shared {
     fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply> {
-        self.0.perform(call)
+        Box::pin(self.0.take(call))
     }
 }
 
@@ -128,7 +131,7 @@ async fn play(target: Target, nth: usize) -> bool {
         Target::Store(_) => (0, Strike::Before),
     };
     let store = Arc::new(FaultyStore::new(Arc::clone(&inner), store_nth, fail_at));
-    let other_side = Arc::new(OtherSide::default());
+    let other_side = Arc::new(OtherSide { store: Arc::clone(&inner), bodies: Mutex::default() });
     let effects = Arc::new(FaultyEffects::new(Shared(Arc::clone(&other_side)), effect_nth, strike));
     let engine = Engine::new(Config {
         store: Arc::clone(&store) as Arc<dyn Store>,

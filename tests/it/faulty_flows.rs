@@ -8,6 +8,8 @@ use std::sync::Arc;
 use leadflow::diagnostic::{codes, render};
 use leadflow::flow::{self, Bundle, Defaults, Environment};
 
+use crate::support::{Workspace, wire};
+
 const SCHEMA_FILE: &str = "marketplace-lead.json";
 
 fn folder() -> PathBuf {
@@ -91,6 +93,58 @@ fn there_are_enough_of_them_and_every_finding_can_be_explained() {
     assert!(seen.len() >= 45, "only {} codes are covered: {seen:?}", seen.len());
 }
 
+/// Calls that take a code as their first text.
+const CALLS: &[&str] = &[
+    "Diagnostic::new(",
+    "Failure::terminal(",
+    "Failure::retryable(",
+    "Failure::unknown(",
+    "RenderError::new(",
+    "TemplateFinding::error(",
+    "TemplateFinding::warning(",
+    "Refusal::new(",
+    "Problem::new(",
+    "Problem::error(",
+    "Problem::warning(",
+    "self.report(",
+    "self.report_key(",
+];
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a source folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_code_in_the_source_can_be_explained() {
+    let mut files = Vec::new();
+    rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let is_code = |text: &&str| {
+        let bytes = text.as_bytes();
+        text.contains('_')
+            && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_')
+    };
+    let mut unknown = BTreeSet::new();
+    for file in &files {
+        let text = fs::read_to_string(file).expect("a source file");
+        let text = text.split("#[cfg(test)]").next().expect("the part before the tests");
+        for (at, call) in CALLS.iter().flat_map(|call| text.match_indices(call)) {
+            let arguments = text[at + call.len()..].split([';', ')']).next().unwrap_or_default();
+            let code = arguments.split('"').nth(1).filter(is_code);
+            unknown.extend(
+                code.filter(|code| codes::find(code).is_none()).map(|code| format!("{code} {}", file.display())),
+            );
+        }
+    }
+    assert!(unknown.is_empty(), "not in the catalogue of codes: {unknown:#?}");
+}
+
 #[test]
 fn every_example_of_the_catalogue_compiles() {
     for spec in leadflow::actions::catalogue().actions {
@@ -128,4 +182,23 @@ fn the_flows_of_the_repository_fit_the_editor_schema() {
         let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{}: {errors:?}", file.display());
     }
+}
+
+/// Faulty files beside one that is right: that one serves, and each other one is said to be off.
+#[test]
+fn a_broken_file_hurts_only_itself() {
+    let workspace = Workspace::empty();
+    workspace.write(
+        "flows/right.yaml",
+        "trigger: { type: request }\nactions:\n  - { name: keep, type: compose, inputs: 1 }\n",
+    );
+    workspace.write("flows/broken.yaml", "name: broken\ntrigger: { type: request\n");
+    workspace.write("flows/unknown.yaml", "trigger: { type: request }\nactions:\n  - { name: a, type: nonsense }\n");
+    let server = workspace.serve();
+    for off in ["broken", "unknown"] {
+        let line = server.announced.lines().find(|line| line.trim_start().starts_with(off));
+        assert!(line.is_some_and(|line| line.contains("OFF")), "{}", server.announced);
+    }
+    assert_eq!(wire::post(server.url("right"), "{}").expect("an answer").status, 202);
+    assert_eq!(wire::post(&server.url("right").replace("/right", "/unknown"), "{}").expect("an answer").status, 401);
 }

@@ -56,3 +56,16 @@ fn its_first_screen_names_the_two_commands() {
     assert!(first.contains("cargo run --release -- serve") && first.contains("bash tests/run.sh"), "{first}");
     assert!(project().join("tests/run.sh").exists());
 }
+
+/// "Going live": the example settings, copied as it says, hold together with the flows of the repository.
+#[test]
+fn its_way_to_production_checks() {
+    let workspace = Workspace::cloned();
+    for (from, to) in [("leadflow.yaml", "leadflow.yaml"), ("leadflow.production.yaml", "leadflow.production.yaml")] {
+        let text = fs::read_to_string(project().join("examples").join(from)).expect("an example");
+        workspace.write(to, &text);
+    }
+    workspace.expect(0, &["check"]);
+    workspace.expect(0, &["check", "--env", "production"]);
+    assert!(workspace.expect(0, &["settings", "--env", "production"]).contains("leadflow.production.yaml"));
+}

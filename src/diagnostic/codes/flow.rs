@@ -269,13 +269,6 @@ the door, add to the schema:   \"required\": [\"UserDetails\"]
 ",
     ),
     error(
-        "run_after_later",
-        "run_after names an action that does not stand before",
-        "\
-An action can wait only for actions above it in the file. Move it down, or name another.
-",
-    ),
-    error(
         "recipient_from_lead",
         "an address of the mail comes from the lead",
         "\

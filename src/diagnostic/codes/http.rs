@@ -112,14 +112,6 @@ The connection ended before the whole body was there. Nothing was stored: send i
 ",
     ),
     error(
-        "too_many_requests",
-        "too many requests (429)",
-        "\
-limits.rate_per_flow in leadflow.yaml says how many. Nothing was stored: send again after the seconds
-in the header `retry-after`.
-",
-    ),
-    error(
         "rate_limited",
         "too many requests for this flow (429)",
         "\
@@ -137,7 +129,7 @@ the same address are answered again after the seconds in the header `retry-after
     ),
     error(
         "too_many_waiting",
-        "too many runs of this flow wait already (503)",
+        "too many runs of this flow wait already (429)",
         "\
 limits.waiting_runs_per_flow in leadflow.yaml says how many. A destination is down for long, or leads
 come faster than it takes them. Nothing was stored: send again after `retry-after`.
@@ -182,13 +174,6 @@ stored: send it again.
 ",
     ),
     error(
-        "uri_too_long",
-        "the URL is too long (414)",
-        "\
-limits.url in leadflow.yaml says how long (16 KiB if it says nothing).
-",
-    ),
-    error(
         "url_too_long",
         "the URL is too long (414)",
         "\
@@ -222,7 +207,7 @@ nothing). The run goes on; its id is in the answer.
         "invalid_parameter",
         "a parameter of the API call is not valid (400)",
         "\
-The detail names the parameter and what it takes.
+The detail names the parameter of the query and what it takes.
 ",
     ),
     error(

@@ -117,7 +117,10 @@ mod tests {
     fn every_entry_says_something() {
         for doc in CODES {
             let CodeDoc { code, summary, explain, .. } = doc;
-            assert!(code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{code}");
+            assert!(
+                code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'),
+                "{code}"
+            );
             assert!((10..=90).contains(&summary.len()) && !summary.ends_with('.'), "{code}: {summary}");
             assert!(explain.len() > 60 && explain.lines().all(|line| line.chars().count() <= 104), "{code}");
             assert!(!explain.starts_with('\n') && explain.ends_with('\n'), "{code}");

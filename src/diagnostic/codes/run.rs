@@ -30,6 +30,16 @@ comes from the lead is exactly one. In leadflow.yaml: `127.0.0.1:8080` or `[::1]
 ",
     ),
     error(
+        "no_sender",
+        "the mail has no sender",
+        "\
+Neither the action nor its connection says who sends. Set it once, for all mails of the connection:
+
+    connections:
+      mail: { type: smtp, host: smtp.contoso.com, from: leads@contoso.com }
+",
+    ),
+    error(
         "too_many_recipients",
         "the mail has too many recipients",
         "\
@@ -125,14 +135,6 @@ the network under `allow_private` of the connection or of `outbound`.
 ",
     ),
     error(
-        "bad_inputs",
-        "the rendered values do not fit the action",
-        "\
-A template gave a value of another type than the key takes. The message names the key. Look at the
-lead with `leadflow runs show ID`; use `string`, `default` or `when`.
-",
-    ),
-    error(
         "outputs_too_large",
         "what the action gave is too large to keep",
         "\
@@ -184,27 +186,11 @@ For an authority of your own, name its certificate under `ca` of the connection.
 ",
     ),
     error(
-        "response_too_large",
-        "the answer is larger than allowed",
-        "\
-limits.response in leadflow.yaml says how large (10 MiB if it says nothing). Ask for less. The other
-side may have acted on the request.
-",
-    ),
-    error(
         "response_too_long",
         "the answer is longer than allowed",
         "\
 limits.response in leadflow.yaml says how long (10 MiB if it says nothing). Ask for less. The other
 side may have acted on the request.
-",
-    ),
-    error(
-        "response_unreadable",
-        "the answer could not be read",
-        "\
-It broke off, or claims to be JSON and is not. Often it is a login page where an API was expected:
-check URL and credentials.
 ",
     ),
     error(
@@ -278,25 +264,10 @@ The address has letters outside ASCII before the `@`, and the server does not su
 ",
     ),
     error(
-        "outbox_write",
-        "the mail could not be written to the outbox",
-        "\
-The disk is full or the data folder cannot be written. It is tried again by the retry policy.
-",
-    ),
-    error(
         "outbox_failed",
         "the outbox could not take the mail",
         "\
 The disk is full or slow, or the data folder cannot be written. It is tried again by the retry policy.
-",
-    ),
-    error(
-        "duplicate_record",
-        "the record is there already",
-        "\
-The system recognised a duplicate, and the action says `on_duplicate: fail`. With `ok` (the default)
-the action succeeds with the id of the existing record; with `update` that one is changed.
 ",
     ),
     error(
@@ -348,14 +319,6 @@ report it; a restart, or `leadflow runs resubmit ID`, tries again.
 ",
     ),
     error(
-        "internal",
-        "leadflow itself failed on this action",
-        "\
-This is a fault in leadflow, not in the flow. Please report it with what `leadflow runs show ID`
-prints. `leadflow runs resubmit ID --from ACTION` tries again.
-",
-    ),
-    error(
         "internal_error",
         "leadflow itself failed",
         "\
@@ -377,14 +340,6 @@ runs it again.
         "\
 limits.run_duration in leadflow.yaml says how long a run may last (30d if it says nothing), with its
 waits and retries. `leadflow runs resubmit ID --from ACTION` goes on from there.
-",
-    ),
-    error(
-        "node_stopped",
-        "the node stopped while the action was running",
-        "\
-The try does not count, and the run goes on when a node takes it up again. If the request may have gone
-out, the run shows `possible repeat`.
 ",
     ),
     note(

@@ -57,17 +57,6 @@ An IP address and a port: 127.0.0.1:8080, 0.0.0.0:8080, [::1]:8080. Port 0 takes
 ",
     ),
     error(
-        "admin_needs_token",
-        "the admin listener needs a token to be reached from outside",
-        "\
-It shows leads and cancels runs. Off loopback it needs a token of its own:
-
-    admin:
-      listen: 0.0.0.0:8081
-      token: ${env:LEADFLOW_ADMIN_TOKEN}
-",
-    ),
-    error(
         "admin_token_required",
         "the admin listener needs a token to be reached from outside",
         "\
@@ -87,25 +76,17 @@ can be reached today with an `http` connection and the `http` action.
 ",
     ),
     error(
-        "wrong_value",
-        "a setting has a value that it does not take",
-        "\
-The message says what it takes. Section by section the settings are in the reference; `leadflow
-settings` prints what is in force, each key with its file and line.
-",
-    ),
-    error(
         "bad_size",
         "a size that cannot be read",
         "\
-A number of bytes with its unit: 512B 64KiB 1MiB 10MB.
+A number of bytes with its unit: 512B 64KiB 1MiB 10MB. KiB is 1024 bytes, KB is 1000.
 ",
     ),
     error(
         "bad_rate",
         "a rate that cannot be read",
         "\
-A rate is a number per second, minute or hour. Write for example 20/s, 500/m or 1000/h.
+A number per second, minute or hour: 20/s 500/m 1000/h. A rate needs its unit.
 ",
     ),
 ];

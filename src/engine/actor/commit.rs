@@ -64,6 +64,9 @@ impl Actor {
             self.ports.answers.resolve(self.identity.run_id, answered);
             log_outcome(&self.identity, commit, self.ports.clock.now());
         }
+        if commit.release && *self.ports.drain.borrow() != Drain::No {
+            self.ports.answers.forget(self.identity.run_id);
+        }
         self.changed = false;
         self.done = commit.release;
         if commit.release && commit.status != RunStatus::Held && commit.due_at <= self.ports.clock.now() {
@@ -137,7 +140,7 @@ impl Actor {
             let status = if begun { RunStatus::Waiting } else { RunStatus::Queued };
             return (status, wanting.lane.clone(), at);
         }
-        let timer = self.state.steps.iter().filter_map(|(key, step)| Some((step.due_at?, key))).min();
+        let timer = self.timers().min();
         match (timer, &self.hold) {
             (Some((due_at, key)), _) => {
                 let expires_at =
@@ -160,7 +163,7 @@ impl Actor {
     /// Whether a run with nothing in flight stays in memory: its next timer is near.
     pub(super) fn stays(&self, at: Micros) -> bool {
         let near = at.saturating_add(micros(self.ports.limits.keep_in_memory));
-        let timer = self.state.steps.values().filter_map(|step| step.due_at).min();
+        let timer = self.timers().map(|(due_at, _)| due_at).min();
         self.wanting.is_empty() && *self.ports.drain.borrow() == Drain::No && timer.is_some_and(|due| due <= near)
     }
 

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::lanes::Permit;
 use super::perform::{Attempt, perform};
-use super::ports::{Drain, Ports};
+use super::ports::{Drain, OpenConnection, Ports};
 use super::scope::Values;
 use crate::actions::Answer;
 use crate::clock::{Micros, micros};
@@ -32,6 +32,8 @@ use crate::store::RecordWrite;
 struct Wanting {
     key: StepKey,
     lane: String,
+    /// The one whose connector built the effect: it sends it too, whatever the settings say by then.
+    connection: Arc<OpenConnection>,
     operation: Operation,
     effect: Effect,
 }
@@ -74,6 +76,8 @@ pub(super) struct Actor {
     answered: bool,
     /// Why the run is stopped until somebody acts: the code, and the lane that it waits for.
     hold: Option<(&'static str, String)>,
+    /// The actions that it stops: their times do not count.
+    held: BTreeSet<StepKey>,
     /// When a requested cancel stops waiting for effects in flight.
     cancel_at: Option<Micros>,
     cancel: watch::Receiver<bool>,
@@ -92,7 +96,7 @@ pub(super) struct Seed {
     pub(super) ports: Arc<Ports>,
     pub(super) flow: Arc<Flow>,
     pub(super) identity: Identity,
-    pub(super) trigger: Value,
+    pub(super) values: Values,
     pub(super) state: RunState,
     pub(super) epoch: i64,
     pub(super) reserved: Vec<Permit>,
@@ -111,8 +115,7 @@ enum Woken {
 
 impl Actor {
     pub(super) fn new(seed: Seed) -> Self {
-        let Seed { ports, flow, identity, trigger, state, epoch, reserved, answered, cancel, admits } = seed;
-        let values = Values::new(&flow, &identity, trigger);
+        let Seed { ports, flow, identity, values, state, epoch, reserved, answered, cancel, admits } = seed;
         let written =
             state.steps.iter().filter(|(_, step)| step.status.is_final()).map(|(key, _)| key.clone()).collect();
         Self {
@@ -133,6 +136,7 @@ impl Actor {
             answer: None,
             answered,
             hold: None,
+            held: BTreeSet::new(),
             cancel_at: None,
             cancel,
             to_start: VecDeque::new(),
@@ -202,6 +206,8 @@ impl Actor {
     fn turn(&mut self) {
         let now = self.ports.clock.now();
         match self.cancel_at {
+            // What was in flight may have ended the run in its own way.
+            Some(_) if self.state.settled.is_some() => {}
             Some(until) if self.flights.is_empty() || now >= until => {
                 self.tasks.abort_all();
                 self.flights.clear();
@@ -330,6 +336,7 @@ impl Actor {
             .iter()
             .filter(|(key, step)| {
                 step.status == StepStatus::Waiting
+                    && !self.held.contains(*key)
                     && step.due_at.is_some_and(|at| at <= now)
                     && !self.wanting.iter().any(|wanting| wanting.key == **key)
                     && !self.admitted.iter().any(|(admitted, _)| admitted.key == **key)
@@ -369,16 +376,11 @@ impl Actor {
     fn launch(&mut self, admitted: Vec<(Wanting, Permit)>) {
         for (wanting, permit) in admitted {
             let action = &self.flow.actions[wanting.key.node];
-            let name = action.connection.as_deref().unwrap_or_default();
-            let Some(connection) = self.ports.connections.load().get(name).cloned() else {
-                // Removed between admission and launch: `prepare` will hold the run.
-                continue;
-            };
-            let timeout = action.timeout.or(connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
+            let timeout = action.timeout.or(wanting.connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
             let step = self.state.steps.get(&wanting.key);
             let attempt = Attempt {
                 effects: Arc::clone(&self.ports.effects),
-                connection,
+                connection: wanting.connection,
                 action: action.name.clone(),
                 identity: self.identity.clone(),
                 idx: wanting.key.idx.clone(),
@@ -394,9 +396,15 @@ impl Actor {
         }
     }
 
+    /// Times that actions wait for.
+    fn timers(&self) -> impl Iterator<Item = (Micros, &StepKey)> {
+        let steps = self.state.steps.iter().filter(|(key, _)| !self.held.contains(*key));
+        steps.filter_map(|(key, step)| Some((step.due_at?, key)))
+    }
+
     /// When something is due without anything landing.
     fn next_due(&self) -> Option<Micros> {
-        let timers = self.state.steps.values().filter_map(|step| step.due_at);
+        let timers = self.timers().map(|(due_at, _)| due_at);
         // A wanting action looks for a slot again each time; the poll is only for what no signal tells.
         let poll = (!self.wanting.is_empty()).then(|| self.ports.clock.now() + micros(LANE_POLL));
         timers.chain(self.cancel_at).chain(poll).min()

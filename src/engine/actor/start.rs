@@ -96,6 +96,7 @@ impl Actor {
         let name = self.flow.actions[key.node].connection.clone().unwrap_or_default();
         let Some(connection) = self.ports.connections.load().get(&name).cloned() else {
             self.hold = Some(("connection_missing", name));
+            self.held.insert(key.clone());
             return;
         };
         let action = self.flow.actions[key.node].name.clone();
@@ -123,7 +124,7 @@ impl Actor {
             },
             Ok(effect) => {
                 let lane = lane_of(&name, &effect);
-                self.wanting.push(Wanting { key: key.clone(), lane, operation, effect });
+                self.wanting.push(Wanting { key: key.clone(), lane, connection, operation, effect });
             }
         }
     }

@@ -18,7 +18,7 @@ fn connector(kind: &'static str, serves: Serves) -> ConnectorSpec {
     ConnectorSpec { kind, summary: "for tests", settings: schemars::Schema::default(), serves, repeat: Repeat::Safe }
 }
 
-fn action(kind: &'static str, example: &'static str, properties: Value, required: Value) -> ActionSpec {
+fn action(kind: &'static str, example: &'static str, properties: &Value, required: &[&str]) -> ActionSpec {
     let keys = json!({
         "type": "object",
         "properties": properties,
@@ -54,7 +54,7 @@ fn create_record() -> ActionSpec {
         connection_required: true,
         blank_guard: Some("fields"),
         leaves_the_machine: true,
-        ..action("create_record", "name: a\ntype: create_record\n", properties, json!(["entity", "fields"]))
+        ..action("create_record", "name: a\ntype: create_record\n", &properties, &["entity", "fields"])
     }
 }
 
@@ -67,21 +67,22 @@ fn send_email() -> ActionSpec {
         "html": { "type": ["string", "null"], "x-template": "html" },
         "to_from_lead": { "type": "boolean", "default": false },
     });
-    fn check(raw: &Value) -> Vec<OwnFinding> {
-        let from_lead = raw["to"].as_str().is_some_and(|to| to.contains("trigger"));
-        let pointer = "/to".to_owned();
-        let message = "the address uses the lead".to_owned();
-        let finding = OwnFinding { pointer, code: "recipient_from_lead", message, help: None };
-        (from_lead && raw["to_from_lead"] != true).then_some(finding).into_iter().collect()
-    }
     ActionSpec {
         outputs: &[("message_id", "its id")],
         serves: Some(Serves::Email),
         connection_required: true,
         leaves_the_machine: true,
-        check: Some(check),
-        ..action("send_email", "name: a\ntype: send_email\n", properties, json!(["to", "subject"]))
+        check: Some(recipient_check),
+        ..action("send_email", "name: a\ntype: send_email\n", &properties, &["to", "subject"])
     }
+}
+
+fn recipient_check(raw: &Value) -> Vec<OwnFinding> {
+    let from_lead = raw["to"].as_str().is_some_and(|to| to.contains("trigger"));
+    let pointer = "/to".to_owned();
+    let message = "the address uses the lead".to_owned();
+    let finding = OwnFinding { pointer, code: "recipient_from_lead", message, help: None };
+    (from_lead && raw["to_from_lead"] != true).then_some(finding).into_iter().collect()
 }
 
 fn http() -> ActionSpec {
@@ -96,7 +97,7 @@ fn http() -> ActionSpec {
         outputs: &[("status_code", "its status"), ("body", "its body")],
         serves: Some(Serves::Http),
         leaves_the_machine: true,
-        ..action("http", "name: a\ntype: http\n", properties, json!(["method", "url"]))
+        ..action("http", "name: a\ntype: http\n", &properties, &["method", "url"])
     }
 }
 
@@ -106,22 +107,17 @@ fn respond() -> ActionSpec {
         "body": { "x-template": "plain" },
         "async": { "x-not-yet": "" },
     });
-    ActionSpec { responds: true, ..action("respond", "name: a\ntype: respond\n", properties, json!([])) }
+    ActionSpec { responds: true, ..action("respond", "name: a\ntype: respond\n", &properties, &[]) }
 }
 
 fn compose() -> ActionSpec {
     ActionSpec {
         outputs: &[("(itself)", "the value")],
-        ..action(
-            "compose",
-            "name: a\ntype: compose\n",
-            json!({ "inputs": { "x-template": "plain" } }),
-            json!(["inputs"]),
-        )
+        ..action("compose", "name: a\ntype: compose\n", &json!({ "inputs": { "x-template": "plain" } }), &["inputs"])
     }
 }
 
 fn delay() -> ActionSpec {
     let properties = json!({ "for": { "type": "string", "x-fixed": true, "x-duration": true } });
-    action("delay", "name: a\ntype: delay\n", properties, json!([]))
+    action("delay", "name: a\ntype: delay\n", &properties, &[])
 }

@@ -170,10 +170,7 @@ fn parse_path(written: &str) -> Result<PathPattern, String> {
         return Err(format!("the path has more than {SEGMENTS_MAX} segments"));
     }
     let pattern = PathPattern { source: source.to_owned(), segments };
-    let mut names = pattern.parameters();
-    for name in &mut names {
-        name.make_ascii_lowercase();
-    }
+    let mut names: Vec<_> = pattern.parameters().iter().map(|name| name.to_ascii_lowercase()).collect();
     names.sort();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(format!("the path names `{{{}}}` twice", pair[0])),

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Response};
 use rustls::pki_types::CertificateDer;
-use serde_json::Value;
 
 use super::{HttpBody, HttpReply, HttpRequest, Reply, causes};
 use crate::clock::{Clock as _, SystemClock};
@@ -33,9 +32,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an idle connection is kept. Short: a connection that the other side closed meanwhile costs a try.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the command line waits for an answer of the server: longer than `respond_wait`.
-const POST_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// What all requests of a connection have in common.
 #[derive(Debug, Clone)]
@@ -187,25 +183,6 @@ impl HttpTransport {
             body: answer::value(response.headers(), &body),
             retry_after: answer::retry_after(response.headers(), SystemClock.now()),
         })
-    }
-}
-
-/// Posts JSON to a URL that the user typed: for the command line, which tells the server what to do.
-pub async fn post_json(url: &str, body: &Value) -> Result<HttpReply, Failure> {
-    let transport = HttpTransport::anonymous(&HttpClientSettings::default())
-        .map_err(|message| Failure::terminal("internal", message))?;
-    let request = HttpRequest {
-        method: "POST".into(),
-        url: url.into(),
-        query: Vec::new(),
-        headers: Vec::new(),
-        body: Some(HttpBody::Json(body.clone())),
-        url_from_value: false,
-    };
-    match transport.send(&request, POST_TIMEOUT).await {
-        Reply::Http(reply) => Ok(reply),
-        Reply::Failed(failure) => Err(failure),
-        Reply::Email { .. } | Reply::Record => Err(Failure::terminal("internal", "a reply of another kind")),
     }
 }
 

@@ -89,28 +89,9 @@ pub(crate) fn at(seconds: i64) -> Micros {
 /// An unowned run of flow `leads`, received and due at `seconds`, without steps.
 pub(crate) fn queued(seconds: i64) -> NewRun {
     let run_id = RunId::new(at(seconds));
-    let run = RunRow {
-        run_id,
-        flow: "leads".to_owned(),
-        text_id: 1,
-        status: RunStatus::Queued,
-        code: None,
-        is_test: false,
-        received_at: at(seconds),
-        finished_at: None,
-        lane: "crm".to_owned(),
-        due_at: at(seconds),
-        owner: None,
-        epoch: 0,
-        strikes: 0,
-        inflight: Vec::new(),
-        cancel: false,
-        duplicate_of: None,
-        origin_run: None,
-        key_run: run_id,
-        answer: None,
-        trigger: Some(trigger(r#"{"Company":"Contoso"}"#)),
-    };
+    let trigger = trigger(r#"{"Company":"Contoso"}"#);
+    let mut run = RunRow::queued(run_id, "leads".to_owned(), 1, at(seconds), trigger);
+    run.lane = "crm".to_owned();
     NewRun { run, steps: Vec::new(), records: Vec::new() }
 }
 

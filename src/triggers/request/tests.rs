@@ -201,3 +201,11 @@ fn a_schema_refuses_an_empty_body_except_where_a_method_has_none() {
     let lax = flow(Trigger { schema: Some(schema.clone()), validation: Validation::None, ..trigger() });
     assert!(parse(&lax, &data(""), &LIMITS).is_ok());
 }
+
+/// Whoever reads the answer finds what is wrong in one place, whatever it is.
+#[test]
+fn every_bad_body_names_its_errors() {
+    let problem = Problem::new(400, "invalid_utf8", "the body is not UTF-8");
+    assert_eq!(problem.errors, [BodyError { pointer: String::new(), message: "the body is not UTF-8".into() }]);
+    assert!(Problem::new(415, "unsupported_encoding", "send it plain").errors.is_empty());
+}

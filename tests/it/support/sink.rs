@@ -49,9 +49,18 @@ impl Sink {
 
     /// The mails taken so far, oldest first: the envelope as `X-Envelope-` headers, then the message.
     pub(crate) fn mails(&self) -> Vec<String> {
+        self.kept("eml")
+    }
+
+    /// The mails that it refused after it had all of them, in the same form.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.kept("refused")
+    }
+
+    fn kept(&self, extension: &str) -> Vec<String> {
         let files = fs::read_dir(self.folder.path()).expect("the folder of mails");
         let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        paths.retain(|path| path.extension().is_some_and(|found| found == extension));
         paths.sort();
         paths.iter().map(|path| fs::read_to_string(path).expect("a mail in ASCII")).collect()
     }
