@@ -182,7 +182,7 @@ pub struct Action {
     pub volatile: bool,
     /// Paths from outside whose values must not all be blank (`create_record`: those that `fields` uses).
     pub guard: Vec<PathRef>,
-    /// Whether `url` is one lone expression: then the whole URL came from a value.
+    /// Whether a value from outside chooses the host of `url`: then private addresses are refused.
     pub url_from_value: bool,
 }
 

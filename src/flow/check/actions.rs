@@ -8,7 +8,7 @@ use super::Linter;
 use super::references::{Names, Neighbour};
 use super::shape::{self, Checked};
 use super::texts::Texts;
-use super::{names, retry};
+use super::{host, names, retry};
 use crate::diagnostic::{Diagnostic, has_errors, nearest};
 use crate::flow::catalogue::{ActionSpec, Serves};
 use crate::flow::format::CommonKeys;
@@ -110,7 +110,7 @@ impl<'a> Linter<'a> {
         };
         let (when, inputs) = self.texts(&pointer, &checked, &common, &names);
         let guard = spec.blank_guard.and_then(|key| inputs.get(key)).map(outside_paths).unwrap_or_default();
-        let lone_url = matches!(inputs.get("url"), Some(Tree::Template(url)) if url.is_lone_expression());
+        let url_from_value = matches!(inputs.get("url"), Some(Tree::Template(url)) if host::comes_from_a_value(url));
         Some(Action {
             name: common.name?,
             kind: spec.kind.to_owned(),
@@ -120,7 +120,7 @@ impl<'a> Linter<'a> {
             timeout: common.timeout.and_then(|text| units::duration(&text).ok()),
             volatile: inputs.is_volatile(),
             guard,
-            url_from_value: lone_url,
+            url_from_value,
             inputs,
         })
     }

@@ -6,6 +6,7 @@
 mod actions;
 mod comments;
 mod fixed;
+mod host;
 mod names;
 mod references;
 mod retry;
