@@ -97,9 +97,7 @@ impl<'a> Linter<'a> {
         let common: CommonKeys = self.read(&pointer, &checked.value)?;
         let retry = self.retry(&pointer, spec, &common);
         let connection = self.connection(&pointer, spec, own);
-        if !has_errors(&self.findings[before..]) {
-            self.own_check(&pointer, spec, &checked.value);
-        }
+        self.own_check(&pointer, spec, &checked.value, before);
         let names = Names {
             schema: block.trigger.schema.as_deref(),
             parameters: block.parameters,
@@ -211,12 +209,20 @@ impl<'a> Linter<'a> {
         Some(name)
     }
 
-    fn own_check(&mut self, pointer: &str, spec: &ActionSpec, value: &Value) {
+    /// What the action itself has to say. One slip is one finding: it is not heard on what is told already (`before`:
+    /// where the findings of this action begin), nor on what is missing beside a key that may be misspelt.
+    fn own_check(&mut self, pointer: &str, spec: &ActionSpec, value: &Value, before: usize) {
         let Some(check) = spec.check else { return };
+        let told: Vec<Diagnostic> = self.findings[before..].to_vec();
         for found in check(value) {
             let at = format!("{pointer}{}", found.pointer);
-            let place = self.doc.value_place(&at);
-            let finding = Diagnostic::new(found.code, place, dotted(&at), found.message);
+            let path = dotted(&at);
+            let is_told = told.iter().any(|finding| finding.path == path);
+            let is_absent = found.pointer.is_empty() || value.pointer(&found.pointer).is_none();
+            if is_told || (is_absent && has_errors(&told)) {
+                continue;
+            }
+            let finding = Diagnostic::new(found.code, self.doc.value_place(&at), path, found.message);
             self.findings.push(Diagnostic { help: found.help, ..finding });
         }
     }
