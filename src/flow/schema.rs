@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 
 use super::catalogue::{ActionSpec, Catalogue};
-use super::check::schema_words;
 use super::format::{CommonKeys, FlowFile};
 use crate::yaml;
 
@@ -194,7 +193,7 @@ fn or_template(mut schema: Map<String, Value>) -> Value {
 }
 
 fn takes_any_text(schema: &Value) -> bool {
-    let of_type = schema_words::accepts(schema, &json!("")) && schema.get("type").is_some();
+    let of_type = crate::schema::types::accepts(schema, &json!("")) && schema.get("type").is_some();
     let bounded = ["enum", "const", "pattern"].iter().any(|key| schema.get(key).is_some());
     let branches = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
     (of_type && !bounded) || branches.into_iter().any(takes_any_text)

@@ -4,6 +4,7 @@
 
 mod fold;
 mod lookup;
+pub(crate) mod types;
 mod views;
 
 #[cfg(test)]

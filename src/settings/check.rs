@@ -9,12 +9,12 @@ use super::format;
 use super::layers::Layers;
 use super::references::References;
 use super::words::{
-    accepts_only_null, bad_address, bad_mailbox, bad_network, bad_url, has_kind, is_secret, kind_word, kinds_of,
-    resolve, show, tag_of,
+    accepts_only_null, bad_address, bad_mailbox, bad_network, bad_url, is_secret, kind_word, resolve, show, tag_of,
 };
 use crate::connectors;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::flow::catalogue::ConnectorSpec;
+use crate::schema::types::{accepts, types};
 use crate::units;
 use crate::yaml::{child, dotted};
 
@@ -78,7 +78,7 @@ impl Linter<'_> {
             self.literal_secret(pointer, value);
         }
         if self.references.unresolved.contains(pointer) {
-            let kinds = kinds_of(schema);
+            let kinds = types(schema);
             if kinds.is_empty() || kinds.contains(&"string") {
                 self.marks.unknown_texts.insert(pointer.to_owned());
             }
@@ -167,10 +167,10 @@ impl Linter<'_> {
                 };
             }
         }
-        if let Some(variant) = variants.iter().find(|variant| has_kind(value, variant)) {
+        if let Some(variant) = variants.iter().find(|variant| accepts(variant, value)) {
             return self.node(pointer, value, variant);
         }
-        let kinds: Vec<&str> = variants.iter().flat_map(|variant| kinds_of(variant)).collect();
+        let kinds: Vec<&str> = variants.iter().flat_map(|variant| types(variant)).collect();
         self.wrong_type(pointer, value, &kinds);
     }
 
@@ -187,7 +187,7 @@ impl Linter<'_> {
         if !self.references.used.contains(pointer) {
             return;
         }
-        let kinds = kinds_of(schema);
+        let kinds = types(schema);
         let Value::String(text) = &*value else { return };
         if kinds.is_empty() || kinds.contains(&"string") {
             return;
@@ -198,9 +198,9 @@ impl Linter<'_> {
     }
 
     fn kind_fits(&mut self, pointer: &str, value: &Value, schema: &Value) -> bool {
-        let fits = has_kind(value, schema);
+        let fits = accepts(schema, value);
         if !fits && !self.bare_number(pointer, value, schema) {
-            self.wrong_type(pointer, value, &kinds_of(schema));
+            self.wrong_type(pointer, value, &types(schema));
         }
         fits
     }

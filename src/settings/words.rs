@@ -36,29 +36,6 @@ pub(super) fn tag_of(schema: &Value) -> Option<Vec<&str>> {
     Some(tag.get("enum")?.as_array()?.iter().filter_map(Value::as_str).collect())
 }
 
-pub(super) fn kinds_of(schema: &Value) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Value::String(kind)) => vec![kind],
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-pub(super) fn has_kind(value: &Value, schema: &Value) -> bool {
-    let kinds = kinds_of(schema);
-    kinds.is_empty()
-        || kinds.iter().any(|kind| match *kind {
-            "null" => value.is_null(),
-            "boolean" => value.is_boolean(),
-            "integer" => value.is_u64() || value.is_i64(),
-            "number" => value.is_number(),
-            "string" => value.is_string(),
-            "array" => value.is_array(),
-            "object" => value.is_object(),
-            _ => true,
-        })
-}
-
 pub(super) fn kind_word(kind: &str) -> &str {
     match kind {
         "boolean" => "true or false",

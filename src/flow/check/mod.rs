@@ -10,7 +10,7 @@ mod host;
 mod names;
 mod references;
 mod retry;
-pub(super) mod schema_words;
+mod schema_words;
 mod shape;
 #[cfg(test)]
 pub(super) mod test_catalogue;

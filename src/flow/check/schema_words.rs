@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::schema::types::types;
 use crate::template::Destination;
 
 /// The destination that a schema's `x-template` names.
@@ -19,30 +20,6 @@ pub(super) fn constant_list(schema: &Value) -> Option<Vec<&Value>> {
         Some(constant) => Some(vec![constant]),
         None => Some(schema.get("enum")?.as_array()?.iter().collect()),
     }
-}
-
-fn types(schema: &Value) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Value::String(name)) => vec![name],
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Whether `value` has a type that `schema` allows.
-pub(in crate::flow) fn accepts(schema: &Value, value: &Value) -> bool {
-    let types = types(schema);
-    types.is_empty()
-        || types.iter().any(|name| match *name {
-            "null" => value.is_null(),
-            "boolean" => value.is_boolean(),
-            "integer" => value.is_i64() || value.is_u64(),
-            "number" => value.is_number(),
-            "string" => value.is_string(),
-            "array" => value.is_array(),
-            "object" => value.is_object(),
-            _ => false,
-        })
 }
 
 /// Whether `schema` says that a value may be a map.

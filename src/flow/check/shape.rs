@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 
 use super::fixed;
 use super::schema_words::{
-    accepts, accepts_map, constant_list, destination, expected_types, kind_in_yaml, range_problem, size_problem,
+    accepts_map, constant_list, destination, expected_types, kind_in_yaml, range_problem, size_problem,
 };
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::schema::types::accepts;
 use crate::template::{Destination, is_template};
 use crate::units;
 use crate::yaml::{Doc, child, dotted};
