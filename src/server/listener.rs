@@ -18,6 +18,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use super::late::{Late, LateHead};
 use super::problem::Reply;
 use super::stall::StallGuard;
 
@@ -62,12 +63,19 @@ where
                 let reply = handler(peer, request);
                 async move { Ok::<_, Infallible>(reply.await) }
             });
+            let late = Late::default();
+            let stream = LateHead::new(stream, late.clone());
             let io = TokioIo::new(StallGuard::new(stream, bounds.write_stall_max));
             let connection = graceful.watch(builder(&bounds).serve_connection(io, service));
             tokio::spawn(async move {
                 let _slot = slot;
-                if let Err(error) = connection.await {
+                // Pinned, so that the connection is still there when it is told why it ends.
+                let mut connection = pin!(connection);
+                if let Err(error) = connection.as_mut().await {
                     tracing::trace!(%error, "connection ended");
+                    if error.is_timeout() {
+                        late.tell();
+                    }
                 }
             });
         }

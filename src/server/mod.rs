@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod ingress;
 pub mod keys;
+mod late;
 mod limits;
 mod listener;
 mod metrics;

@@ -29,6 +29,31 @@ async fn silent_clients_are_closed_on_both_listeners() {
 }
 
 #[tokio::test]
+async fn a_head_that_begins_and_stays_away_is_408_and_silence_is_closed_without_a_word() {
+    let site = Site::with(hurried(), FakeEngine::default()).await;
+    for address in [site.public, site.admin] {
+        for (begin, answered) in [("", false), ("P", true), ("POST /flows/open HTTP/1.1\r\nhost: x\r\n", true)] {
+            let mut stream = TcpStream::connect(address).await.expect("connects");
+            stream.write_all(begin.as_bytes()).await.expect("sends");
+            let mut rest = Vec::new();
+            tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await.expect("closed").expect("no reset");
+            let text = String::from_utf8(rest).expect("text");
+            assert_eq!(text.starts_with("HTTP/1.1 408 "), answered, "{begin:?}: {text}");
+            assert_eq!(text.contains("\"code\":\"request_timeout\""), answered, "{text}");
+        }
+        let mut idle = TcpStream::connect(address).await.expect("connects");
+        idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sends");
+        let mut rest = Vec::new();
+        tokio::time::timeout(SOON, idle.read_to_end(&mut rest)).await.expect("closed").expect("no reset");
+        let text = String::from_utf8(rest).expect("text");
+        assert!(
+            text.starts_with("HTTP/1.1 200 ") && !text.contains("408"),
+            "an idle connection ends in silence: {text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn dripping_headers_are_closed() {
     let site = Site::with(hurried(), FakeEngine::default()).await;
     for address in [site.public, site.admin] {
