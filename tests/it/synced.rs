@@ -45,6 +45,11 @@ fn a_sync_returns_between_the_request_and_the_202() {
     let url = server.url("pure").to_owned();
     let answer = wire::post(&url, &format!("{{\"number\":{LEAD}}}")).expect("an answer");
     assert_eq!(answer.status, 202);
+    // Killing strace alone would leave the traced server running.
+    let lock = fs::read_to_string(workspace.path().join("leadflow-data/serve.lock")).expect("the lock file");
+    let holder: serde_json::Value = serde_json::from_str(&lock).expect("JSON");
+    let pid = holder["pid"].as_u64().expect("a process id").to_string();
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill").success());
     drop(server);
     let lines: Vec<String> = fs::read_to_string(&trace).expect("the trace").lines().map(str::to_owned).collect();
     let position = |what: &str, from: usize, holds: &dyn Fn(&str) -> bool| {
