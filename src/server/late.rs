@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use serde_json::json;
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::problem::Refusal;
 use crate::clock::{Clock, SystemClock};
 use crate::ids::RunId;
 
@@ -49,15 +50,8 @@ impl Drop for LateHead {
 
 fn answer() -> String {
     let request_id = RunId::new(SystemClock.now());
-    let problem = json!({
-        "type": "about:blank",
-        "title": "Request Timeout",
-        "status": 408,
-        "detail": "the request's head did not arrive within limits.header_timeout",
-        "code": "request_timeout",
-        "request_id": request_id,
-    })
-    .to_string();
+    let detail = "the request's head did not arrive within limits.header_timeout";
+    let problem = Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail).document(request_id).to_string();
     format!(
         "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\nx-request-id: {request_id}\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{problem}",

@@ -98,8 +98,8 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     }
 
-    /// The answer.
-    pub(super) fn reply(self, request_id: RunId) -> Reply {
+    /// The problem document (RFC 9457).
+    pub(super) fn document(&self, request_id: RunId) -> Value {
         let mut problem = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
@@ -111,7 +111,12 @@ impl Refusal {
         if !self.errors.is_empty() {
             problem["errors"] = json!(self.errors);
         }
-        let mut reply = json_reply(self.status, &problem, request_id);
+        problem
+    }
+
+    /// The answer.
+    pub(super) fn reply(self, request_id: RunId) -> Reply {
+        let mut reply = json_reply(self.status, &self.document(request_id), request_id);
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(secs) = self.retry_after_secs {
