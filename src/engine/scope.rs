@@ -59,7 +59,7 @@ impl View<'_> {
             item: self.item,
             item_index: self.index.as_ref(),
             loops: &self.loops,
-            ..self.outside.clone()
+            ..self.outside
         }
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn render_per_item(
         let mut rendered = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let index = Value::from(index);
-            rendered.push(tree.render(&Scope { item: Some(item), item_index: Some(&index), ..scope.clone() })?);
+            rendered.push(tree.render(&Scope { item: Some(item), item_index: Some(&index), ..*scope })?);
         }
         inputs[key] = Value::Array(rendered);
     }
@@ -224,10 +224,10 @@ impl Actor {
     /// A `terminate` whose effects in flight did not all end before a crash ends the run all the same.
     pub(super) fn terminate_again(&mut self) {
         let steps = self.state.steps.iter();
-        let done = steps.filter(|(key, step)| {
+        let mut done = steps.filter(|(key, step)| {
             step.status == StepStatus::Succeeded && self.flow.actions[key.node].kind == crate::actions::terminate::KIND
         });
-        let end = done.filter_map(|(_, step)| crate::actions::terminate::read(step.inputs.as_ref()?).ok()).next();
+        let end = done.find_map(|(_, step)| crate::actions::terminate::read(step.inputs.as_ref()?).ok());
         if let Some(end) = end {
             self.end_early(RunStatus::from(end.status), end.code);
         }

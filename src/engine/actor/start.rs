@@ -29,7 +29,10 @@ impl Actor {
             Ok(Rendered::Skip) => StepEvent::Skip { at, reason: SKIPPED_BY_WHEN },
             Ok(Rendered::Inputs { inputs, guard_blank }) => {
                 self.apply(Event::Step { at, key: key.clone(), event: StepEvent::Start { at, inputs } });
-                return if is_container { () } else { self.proceed(key, guard_blank) };
+                if !is_container {
+                    self.proceed(key, guard_blank);
+                }
+                return;
             }
             Err(error) => StepEvent::Fail { at, failure: Failure::terminal(error.code, error.message) },
         };

@@ -30,7 +30,7 @@ struct Block<'b, 'a> {
     outline: Outline<'a>,
 }
 
-impl<'a> Block<'_, 'a> {
+impl Block<'_, '_> {
     /// What the templates of the action `id` may name.
     fn names(&self, id: NodeId) -> Names<'_> {
         Names {
@@ -322,7 +322,9 @@ fn note_readers(actions: &mut [Action], trigger: &Trigger) {
             }
         }
     };
-    actions.iter().for_each(|action| action.each_template(&mut note));
+    for action in actions.iter() {
+        action.each_template(&mut note);
+    }
     trigger.conditions.iter().for_each(note);
     for action in actions {
         action.outputs_read = read.contains(&action.name.to_lowercase());
