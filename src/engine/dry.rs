@@ -92,17 +92,15 @@ pub struct DryAction {
 /// Remembers steps instead of storing them.
 #[derive(Default)]
 struct Memory {
-    steps: Mutex<Vec<StepRow>>,
+    /// By name and index.
+    steps: Mutex<HashMap<(String, String), StepRow>>,
     status: Mutex<Option<RunStatus>>,
 }
 
 impl Journal for Memory {
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>> {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        for step in commit.steps {
-            steps.retain(|known| (&known.name, &known.idx) != (&step.name, &step.idx));
-            steps.push(step);
-        }
+        steps.extend(commit.steps.into_iter().map(|step| ((step.name.clone(), step.idx.clone()), step)));
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit.status);
         Box::pin(std::future::ready(Ok(())))
     }
@@ -213,9 +211,9 @@ fn ports(input: &DryInput, now: i64, memory: Arc<Memory>, drain: watch::Receiver
 }
 
 /// The actions as they ran: in the order of the file, the iterations of a loop one after the other.
-fn listed(flow: &Flow, steps: &[StepRow]) -> Vec<DryAction> {
+fn listed(flow: &Flow, steps: &HashMap<(String, String), StepRow>) -> Vec<DryAction> {
     let steps: HashMap<(&str, &str), &StepRow> =
-        steps.iter().map(|step| ((step.name.as_str(), step.idx.as_str()), step)).collect();
+        steps.values().map(|step| ((step.name.as_str(), step.idx.as_str()), step)).collect();
     let mut listed = Vec::new();
     list_block(flow, &steps, flow.plan.block(None, 0), "", &mut listed);
     listed

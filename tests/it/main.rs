@@ -2,6 +2,8 @@
 
 mod architecture;
 mod cli;
+mod containers;
+mod containers_sweep;
 mod crash;
 mod drain;
 mod fault_sweep;

@@ -1,6 +1,7 @@
 //! A user's workspace, the real binary, and the other side of its connections.
 
 pub(crate) mod fake_http;
+pub(crate) mod rig;
 pub(crate) mod sink;
 pub(crate) mod wire;
 
