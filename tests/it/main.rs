@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod containers;
+mod containers_again;
 mod containers_sweep;
 mod crash;
 mod drain;

@@ -285,7 +285,8 @@ impl Actor {
         let due = self.next_due();
         let clock = Arc::clone(&self.ports.clock);
         let cancelling = *self.cancel.borrow();
-        let busy = self.is_busy();
+        // Also while a shutdown has begun: the next commit gives the run back.
+        let busy = self.has_more();
         tokio::select! {
             biased;
             Some(joined) = self.tasks.join_next() => {
@@ -295,14 +296,20 @@ impl Actor {
             Ok(()) = self.cancel.changed(), if !cancelling => Woken::Cancel,
             // A phase between "running" and "give up" changes what `admit` allows, nothing else.
             Ok(()) = drain.changed() => if *drain.borrow() == Drain::GiveUp { Woken::Drain } else { Woken::Due },
-            () = std::future::ready(()), if busy => Woken::Due,
+            // Others have their turn in between.
+            () = tokio::task::yield_now(), if busy => Woken::Due,
             () = sleep_until(clock.as_ref(), due) => Woken::Due,
         }
     }
 
     /// Whether there is more to do at once than one commit takes.
+    fn has_more(&self) -> bool {
+        self.ending.is_none() && !(self.to_start.is_empty() && self.to_close.is_empty())
+    }
+
+    /// Whether it is done here.
     fn is_busy(&self) -> bool {
-        !(self.to_start.is_empty() && self.to_close.is_empty()) && *self.ports.drain.borrow() == Drain::No
+        self.has_more() && *self.ports.drain.borrow() == Drain::No
     }
 
     /// The task's result; a panic is a failed step, found by its task.

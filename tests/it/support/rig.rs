@@ -63,19 +63,31 @@ pub(crate) struct Sent {
     pub(crate) body: Value,
 }
 
-/// Answers 200 to everything but `/fail`, which is 400, and remembers what came, in order. What no commit has named does
+/// Answers 200, to `/fail` and to what is broken 400, and remembers what came, in order. What no commit has named does
 /// not reach it.
 pub(crate) struct OtherSide {
     store: Arc<SqliteStore>,
     sent: Mutex<Vec<Sent>>,
     /// Requests at work now, and at most so far.
     at_work: Mutex<(usize, usize)>,
+    /// Bodies `n` that it refuses.
+    broken: Mutex<Vec<Value>>,
     takes: Duration,
 }
 
 impl OtherSide {
     pub(crate) fn sent(&self) -> Vec<Sent> {
         self.sent.lock().expect("lock").clone()
+    }
+
+    /// From now on it refuses these `n`, and no others.
+    pub(crate) fn refuse(&self, broken: &[Value]) {
+        *self.broken.lock().expect("lock") = broken.to_vec();
+    }
+
+    /// Forgets what was sent; what it was.
+    pub(crate) fn take_sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut *self.sent.lock().expect("lock"))
     }
 
     /// Requests at the same time, at most.
@@ -117,7 +129,8 @@ impl OtherSide {
             tokio::time::sleep(self.takes).await;
         }
         self.at_work.lock().expect("lock").0 -= 1;
-        let status = if request.url.contains("/fail") { 400 } else { 200 };
+        let is_broken = self.broken.lock().expect("lock").contains(&body["n"]);
+        let status = if is_broken || request.url.contains("/fail") { 400 } else { 200 };
         Reply::Http(HttpReply { status, headers: Vec::new(), body, retry_after: None })
     }
 }
@@ -133,7 +146,7 @@ impl Effects for Shared {
 
 /// What outlives the engine.
 pub(crate) struct Rig {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) flow: Arc<Flow>,
     text_id: TextId,
@@ -187,10 +200,15 @@ impl Rig {
         let bundle = serde_json::to_string(&flow.bundle).expect("JSON");
         let pinned = FlowText { digest: flow.digest.clone(), flow: flow.name.clone(), bundle };
         let text_id = alone(store.pin_text(pinned, 1)).expect("pinned");
-        let other_side =
-            OtherSide { store: Arc::clone(&store), sent: Mutex::default(), at_work: Mutex::default(), takes };
+        let other_side = OtherSide {
+            store: Arc::clone(&store),
+            sent: Mutex::default(),
+            at_work: Mutex::default(),
+            broken: Mutex::default(),
+            takes,
+        };
         Self {
-            _folder: folder,
+            folder,
             store,
             flow,
             text_id,
@@ -200,6 +218,12 @@ impl Rig {
             slots: 4,
             lives: AtomicI64::new(0),
         }
+    }
+
+    /// The store as a command beside the server opens it: the engine finds what it changes.
+    pub(crate) fn beside(&self) -> SqliteStore {
+        let options = OpenOptions::new(self.folder.path().join("leadflow.db"), Mode::Write);
+        SqliteStore::open(options).expect("a store")
     }
 
     /// The text in the store.
