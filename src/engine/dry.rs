@@ -1,7 +1,7 @@
 //! A dry run: the real parser, the real templates, the real actor; effects are recorded, delays pass at once, nothing is
 //! stored and nothing is sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -216,6 +216,13 @@ fn listed(flow: &Flow, steps: &HashMap<(String, String), StepRow>) -> Vec<DryAct
         steps.values().map(|step| ((step.name.as_str(), step.idx.as_str()), step)).collect();
     let mut listed = Vec::new();
     list_block(flow, &steps, flow.plan.block(None, 0), "", &mut listed);
+    let ran: HashSet<String> = listed.iter().map(|action| action.name.clone()).collect();
+    // What stands in a loop that never turned was skipped: it stands behind what stands before it in the file.
+    for (at, action) in flow.actions.iter().enumerate().filter(|(_, action)| !ran.contains(&action.name)) {
+        let before = |name: &str| flow.plan.find(name).is_some_and(|node| node < at);
+        let place = listed.iter().rposition(|action| before(&action.name)).map_or(0, |last| last + 1);
+        listed.insert(place, DryAction { status: StepStatus::Skipped, ..dry_action(action, "", None) });
+    }
     listed
 }
 

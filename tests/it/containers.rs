@@ -60,6 +60,20 @@ fn a_long_pure_loop_is_taken_in_pieces() {
 }
 
 #[test]
+fn a_loop_over_too_many_items_fails_before_it_begins() {
+    let mut rig = Rig::new(&flow(PURE));
+    rig.limits.iterations_max = 3;
+    let life = rig.live();
+    let run = life.accepted(&rig, &items(4));
+    let each = life.ended(&rig, run).steps.into_iter().find(|step| step.name == "each").expect("each");
+    let error = each.io.error.expect("an error");
+    assert!(error.code == "too_many_items" && error.message.contains("limits.iterations"), "{error}");
+    let run = life.accepted(&rig, &items(3));
+    assert_eq!(life.ended(&rig, run).run.status.as_str(), "succeeded");
+    life.drain(DAY);
+}
+
+#[test]
 fn a_long_loop_of_records_survives_deaths() {
     let rig = Rig::new(&flow(RECORDS));
     let mut life = rig.live();

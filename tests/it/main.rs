@@ -2,8 +2,10 @@
 
 mod architecture;
 mod cli;
+mod constructs;
 mod containers;
 mod containers_again;
+mod containers_shown;
 mod containers_sweep;
 mod crash;
 mod drain;
