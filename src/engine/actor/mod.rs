@@ -319,7 +319,13 @@ impl Actor {
             Err(error) => {
                 let found = self.flights.iter().find(|(_, flight)| flight.task == error.id());
                 let key = found.map_or_else(|| StepKey::top(usize::MAX), |(key, _)| key.clone());
-                (key, Err(Failure::terminal("internal_error", "leadflow panicked while performing this action")))
+                // A runtime that ends takes its tasks with it: that is no answer.
+                let failure = if error.is_cancelled() {
+                    Failure::unknown("internal_error", "leadflow stopped while performing this action")
+                } else {
+                    Failure::terminal("internal_error", "leadflow panicked while performing this action")
+                };
+                (key, Err(failure))
             }
         }
     }
