@@ -134,6 +134,7 @@ async fn play(target: Target, nth: usize) -> bool {
     let other_side = Arc::new(OtherSide { store: Arc::clone(&inner), bodies: Mutex::default() });
     let effects = Arc::new(FaultyEffects::new(Shared(Arc::clone(&other_side)), effect_nth, strike));
     let engine = Engine::new(Config {
+        library: std::sync::Arc::new(leadflow::library::Library::default()),
         store: Arc::clone(&store) as Arc<dyn Store>,
         effects: Arc::clone(&effects) as Arc<dyn Effects>,
         connections: connections(),
