@@ -23,9 +23,9 @@ const FAILED_STATUS_MIN: u64 = 400;
 
 impl Actor {
     /// Calls another flow: its run is stored with the next commit.
-    pub(super) fn call(&mut self, key: &StepKey, call: Call) {
+    pub(super) fn call(&mut self, key: &StepKey, call: &Call) {
         let at = self.ports.clock.now();
-        match self.called(key, &call, at) {
+        match self.called(key, call, at) {
             Err(failure) => self.fail(at, key, failure),
             Ok(new) => {
                 let run = new.run.run_id;

@@ -97,7 +97,7 @@ impl Actor {
                 self.answer = Some(answer);
                 self.succeed(key.clone(), Value::Null, None, false);
             }
-            Ok(Next::StartRun(call)) => self.call(key, call),
+            Ok(Next::StartRun(call)) => self.call(key, &call),
             Ok(Next::Terminate(end)) => {
                 self.succeed(key.clone(), Value::Null, None, false);
                 self.end_early(end.run_status(), end.code);

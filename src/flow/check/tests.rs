@@ -171,7 +171,7 @@ fn keys_and_types_of_an_action_are_told_once_each() {
     case("name: a", "name: a\nsecure: [inputs]", &[("not_yet", 2, 5)]);
     case("name: a", "name: a\ntimeout: 30", &[("bad_duration", 2, 14)]);
     case("name: a", "name: a\ntimeout: soon", &[("bad_duration", 2, 14)]);
-    case("name: a", "name: a\nrun_after: {x: [failed]}", &[("unknown_run_after", 2, 13)]);
+    case("name: a", "name: a\nrun_after: {x: [failed]}", &[("unknown_run_after", 2, 17)]);
     case("name: a", "name: a\nrun_after: x", &[("wrong_type", 2, 16)]);
     case("name: a", "name: a\nretry: {policy: fix}", &[("invalid_value", 2, 21)]);
     case("name: a", "name: a\nretry: {policy: none, count: 2}", &[("bad_retry", 2, 34)]);

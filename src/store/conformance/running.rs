@@ -170,16 +170,16 @@ pub(crate) async fn a_record_is_written_once(store: &dyn Store) {
 
 pub(crate) async fn a_called_run_is_stored_with_the_commit_that_calls_it(store: &dyn Store) {
     let caller = accepted(store, owned(0, ME)).await;
-    let mut called = queued(1);
-    called.run.parent = Some(Parent { run: caller, step: "call".to_owned(), depth: 1 });
+    let mut child = queued(1);
+    child.run.parent = Some(Parent { run: caller, step: "call".to_owned(), depth: 1 });
     let mut fenced = commit(caller);
-    (fenced.epoch, fenced.starts) = (7, vec![called.clone()]);
+    (fenced.epoch, fenced.starts) = (7, vec![child.clone()]);
     assert_eq!(store.commit(fenced).await, Err(StoreError::Fenced));
-    assert_eq!(store.run(called.run.run_id).await, Ok(None), "nothing of a fenced commit is written");
-    let calls = crate::store::RunCommit { starts: vec![called.clone()], ..commit(caller) };
+    assert_eq!(store.run(child.run.run_id).await, Ok(None), "nothing of a fenced commit is written");
+    let calls = crate::store::RunCommit { starts: vec![child.clone()], ..commit(caller) };
     store.commit(calls.clone()).await.expect("commits");
     store.commit(calls).await.expect("a repeat after a lost answer");
-    assert_eq!(stored(store, called.run.run_id).await.run, called.run);
+    assert_eq!(stored(store, child.run.run_id).await.run, child.run);
 }
 
 pub(crate) async fn a_called_run_wakes_its_caller_when_nobody_works_on_it(store: &dyn Store) {
@@ -188,8 +188,8 @@ pub(crate) async fn a_called_run_wakes_its_caller_when_nobody_works_on_it(store:
     (waits.status, waits.lane, waits.due_at, waits.release) = (RunStatus::Waiting, String::new(), at(900), true);
     store.commit(waits).await.expect("commits");
     for (second, caller) in [(2, waiting), (3, working)] {
-        let called = accepted(store, owned(second, ME)).await;
-        let mut ends = commit(called);
+        let child = accepted(store, owned(second, ME)).await;
+        let mut ends = commit(child);
         (ends.status, ends.finished_at, ends.wakes) = (RunStatus::Succeeded, Some(at(5)), Some((caller, at(5))));
         store.commit(ends).await.expect("commits");
     }
