@@ -52,6 +52,14 @@ pub struct Flow {
     pub bundle: Bundle,
 }
 
+impl Flow {
+    /// The flow as one file: for a flow of a blueprint the blueprint with the flow's own name and parameters put in.
+    /// `{{parameters.X}}` stays as it is; the parameters that hold stand at the top.
+    pub fn expansion(&self) -> String {
+        check::blueprint::expansion(self)
+    }
+}
+
 /// The text that a run is pinned to: enough to compile the same flow again, years later, with no file on disk.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Bundle {
@@ -59,12 +67,24 @@ pub struct Bundle {
     pub file: String,
     /// The flow file's text.
     pub text: String,
+    /// The blueprint that it names, if it does and the file is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blueprint: Option<BlueprintText>,
     /// The schema files that it names, by name, as text.
     pub schemas: BTreeMap<String, String>,
     /// `parameters:` of leadflow.yaml at the time of loading, as JSON.
     pub parameters: Value,
     /// Defaults of leadflow.yaml at the time of loading.
     pub defaults: Defaults,
+}
+
+/// A blueprint: the body of the flows that name it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BlueprintText {
+    /// Its file's path as the user knows it.
+    pub file: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// `defaults:` of leadflow.yaml: what an action or trigger has that says nothing else.
@@ -216,6 +236,8 @@ pub struct Environment<'a> {
     pub connections: Option<&'a BTreeMap<String, String>>,
     /// Names of all schema files, for suggestions; the bundle holds only those that the flow names.
     pub schemas_known: &'a [String],
+    /// Names of all blueprints, for suggestions.
+    pub blueprints_known: &'a [String],
     /// Most actions in a flow.
     pub actions_per_flow_max: usize,
     /// Most levels of containers.

@@ -64,6 +64,7 @@ fn flow() -> Flow {
     let bundle = Bundle {
         file: "swept.yaml".into(),
         text: FLOW.into(),
+        blueprint: None,
         schemas: BTreeMap::new(),
         parameters: serde_json::json!({}),
         defaults: Defaults::default(),
@@ -72,6 +73,7 @@ fn flow() -> Flow {
         catalogue: &catalogue,
         connections: Some(&connections),
         schemas_known: &[],
+        blueprints_known: &[],
         actions_per_flow_max: 500,
         nesting_max: 8,
     };

@@ -20,6 +20,7 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
     let bundle = Bundle {
         file: file.into(),
         text: text.into(),
+        blueprint: None,
         schemas: BTreeMap::from([("lead.json".into(), LEAD_SCHEMA.into()), ("broken.json".into(), "{".into())]),
         parameters: json!({"team": "sales@contoso.com", "owner": "nobody"}),
         defaults: Defaults::default(),
@@ -28,6 +29,7 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
         catalogue: &catalogue,
         connections,
         schemas_known: &["lead.json".to_owned()],
+        blueprints_known: &[],
         actions_per_flow_max: 5,
         nesting_max: 8,
     };
