@@ -200,7 +200,7 @@ fn ports(input: &DryInput, now: i64, memory: Arc<Memory>, drain: watch::Receiver
         clock: Arc::new(ManualClock::new(now)),
         lanes: Lanes::new(usize::MAX, Arc::new(Notify::new())),
         answers: Answers::default(),
-        limits,
+        bounds: ArcSwap::from_pointee(limits),
         environment: input.environment.clone().map_or(Value::Null, Value::String),
         dice: || 0.5,
         mocks: input.mocks.clone(),

@@ -24,9 +24,10 @@ use serde_json::Value;
 
 use crate::flow::Defaults;
 use crate::library::load::Sources;
+use crate::library::reload::Timing;
 use crate::secret::Secret;
 use crate::triggers::request::BodyLimits;
-pub use load::{LoadError, LoadOptions, Loaded, Mode, Origins, load, settings_schema};
+pub use load::{LoadError, LoadOptions, Loaded, Mode, Origins, load, own_files, settings_schema};
 
 /// Resolved settings.
 #[derive(Debug, Clone)]
@@ -65,6 +66,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Retention.
     pub retention: crate::engine::Retention,
+    /// How the folders are watched.
+    pub reload: Timing,
     /// Private addresses that any call may reach although a value chose the host (CIDR or host names).
     pub outbound_allow_private: Vec<String>,
     /// PEM files of further certificate authorities for every call.
@@ -109,7 +112,7 @@ impl Settings {
 }
 
 /// One connection of leadflow.yaml, secrets resolved.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Connection {
     /// The connector type.
     pub kind: String,
@@ -134,7 +137,7 @@ impl std::fmt::Debug for Connection {
 }
 
 /// `limits:`, each with its unit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Bodies.
     pub body: BodyLimits,

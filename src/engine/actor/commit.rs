@@ -143,8 +143,11 @@ impl Actor {
         let timer = self.timers().min();
         match (timer, &self.hold) {
             (Some((due_at, key)), _) => {
-                let expires_at =
-                    self.identity.received_at.saturating_add(micros(self.ports.limits.run_duration)).saturating_add(1);
+                let expires_at = self
+                    .identity
+                    .received_at
+                    .saturating_add(micros(self.ports.limits().run_duration))
+                    .saturating_add(1);
                 (RunStatus::Waiting, self.timer_lane(key), due_at.min(expires_at.max(at)))
             }
             (None, Some((_, lane))) => (RunStatus::Held, lane.clone(), NEVER),
@@ -162,7 +165,7 @@ impl Actor {
 
     /// Whether a run with nothing in flight stays in memory: its next timer is near.
     pub(super) fn stays(&self, at: Micros) -> bool {
-        let near = at.saturating_add(micros(self.ports.limits.keep_in_memory));
+        let near = at.saturating_add(micros(self.ports.limits().keep_in_memory));
         let timer = self.timers().map(|(due_at, _)| due_at).min();
         self.wanting.is_empty() && *self.ports.drain.borrow() == Drain::No && timer.is_some_and(|due| due <= near)
     }

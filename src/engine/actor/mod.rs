@@ -153,7 +153,7 @@ impl Actor {
         let age = at.saturating_sub(self.identity.received_at);
         if *self.cancel.borrow() {
             self.stop(RunStatus::Cancelled);
-        } else if age > micros(self.ports.limits.run_duration) {
+        } else if age > micros(self.ports.limits().run_duration) {
             self.stop(RunStatus::TimedOut);
         } else {
             self.apply(Event::Begin { at });
@@ -180,7 +180,7 @@ impl Actor {
                 }
                 Woken::Due => {}
                 Woken::Cancel => {
-                    let until = self.ports.clock.now() + micros(self.ports.limits.cancel_grace);
+                    let until = self.ports.clock.now() + micros(self.ports.limits().cancel_grace);
                     self.cancel_at.get_or_insert(until);
                 }
                 Woken::Drain => self.give_up_flights(),

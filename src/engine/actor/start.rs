@@ -131,7 +131,7 @@ impl Actor {
 
     pub(super) fn succeed(&mut self, key: StepKey, outputs: Value, outcome: Option<String>, possible_repeat: bool) {
         let at = self.ports.clock.now();
-        let limit = self.ports.limits.outputs_bytes_max;
+        let limit = self.ports.limits().outputs_bytes_max;
         let event = if size_of(&outputs, limit) > limit {
             let failure = Failure::terminal(
                 "outputs_too_large",
