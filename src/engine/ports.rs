@@ -196,8 +196,8 @@ pub struct Ports {
     pub lanes: Arc<Lanes>,
     /// Requests that wait for `respond`.
     pub answers: Answers,
-    /// Bounds.
-    pub limits: Limits,
+    /// Bounds; they may change while the engine runs: read them with [`Ports::limits`].
+    pub bounds: ArcSwap<Limits>,
     /// `environment` in templates.
     pub environment: Value,
     /// Randomness for retry waits, in `0.0..1.0`.
@@ -206,6 +206,13 @@ pub struct Ports {
     pub mocks: Mocks,
     /// How far a shutdown has come.
     pub drain: watch::Receiver<Drain>,
+}
+
+impl Ports {
+    /// The bounds that hold now.
+    pub fn limits(&self) -> arc_swap::Guard<Arc<Limits>> {
+        self.bounds.load()
+    }
 }
 
 /// Randomness from the operating system, in `0.0..1.0`; the middle if there is none.

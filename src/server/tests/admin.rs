@@ -106,7 +106,14 @@ async fn what_would_be_open_to_everybody_does_not_start() {
         let store: Arc<dyn Store> = Arc::new(FakeStore::default());
         let keys = Arc::new(KeyRing::load(store.as_ref(), None).await.expect("a working store"));
         let (library, accept) = (Arc::new(Library::default()), Arc::new(FakeEngine::default()));
-        let deps = Deps { library, accept, store, keys, clock: Arc::new(SystemClock) };
+        let deps = Deps {
+            library,
+            accept,
+            store,
+            keys,
+            clock: Arc::new(SystemClock),
+            reload: Arc::new(FakeReload::default()),
+        };
         Server::bind(config, deps).await.map(|_| ()).map_err(|error| error.to_string())
     };
     let wide = "0.0.0.0:0".parse().expect("address");
