@@ -341,10 +341,10 @@ impl Round<'_> {
         let body = blueprint.as_ref().and_then(|(name, _)| {
             Some(BlueprintText { file: blueprints.file(name)?.to_owned(), text: blueprints.text(name)?.to_owned() })
         });
-        let mut names = parsed.schema_files();
-        names.extend(body.iter().flat_map(|body| flow::parse(&body.file, &body.text).schema_files()));
+        let mut schema_files = parsed.schema_files();
+        schema_files.extend(body.iter().flat_map(|body| flow::parse(&body.file, &body.text).schema_files()));
         let named: Vec<(String, Option<Hash>)> =
-            names.into_iter().map(|name| (name.clone(), schemas.hash(&name))).collect();
+            schema_files.into_iter().map(|name| (name.clone(), schemas.hash(&name))).collect();
         let missing = named.iter().chain(&blueprint).any(|(_, hash)| hash.is_none());
         let pinned = named.iter().filter_map(|(name, _)| Some((name.clone(), schemas.text(name)?.to_owned())));
         let bundle = Bundle {

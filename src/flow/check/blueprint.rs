@@ -88,8 +88,8 @@ impl Linter<'_> {
         }
         let own = own.as_object().cloned().unwrap_or_default();
         for (name, default) in declared {
-            let held = own.get(&name).filter(|_| given.contains_key(&name) || default.is_null());
-            let value = held.cloned().unwrap_or(default);
+            let from_outside = own.get(&name).filter(|_| given.contains_key(&name) || default.is_null());
+            let value = from_outside.cloned().unwrap_or(default);
             if value.is_null() {
                 let message = format!("the blueprint `{blueprint}` wants the parameter `{name}`, which has no value");
                 let help = format!("write  parameters: {{ {name}: … }}");
