@@ -133,6 +133,16 @@ pub enum Authentication {
     None,
 }
 
+impl Authentication {
+    /// As the flow file says it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::SignedUrl => "signed_url",
+            Self::None => "none",
+        }
+    }
+}
+
 /// How test leads are recognised and whether they run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestLeads {
