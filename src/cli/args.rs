@@ -355,13 +355,16 @@ pub(super) struct Flows {
     #[arg(long)]
     pub json: bool,
     #[command(subcommand)]
-    pub command: Option<FlowsLater>,
+    pub command: Option<FlowsCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum FlowsLater {
-    #[command(hide = true)]
-    Show(Rest),
+pub(super) enum FlowsCommand {
+    /// Print a flow as one file: for a flow of a blueprint the whole of what runs
+    Show {
+        /// Name or file of a flow
+        flow: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -297,6 +297,8 @@ pub struct Compiled {
     pub findings: Vec<Diagnostic>,
     /// The names that it claims, its own first; none of text that is no YAML.
     pub claims: Vec<Claim>,
+    /// The flows that it calls, each where an action names it.
+    pub calls: Vec<Claim>,
 }
 
 /// Compiles a bundle. `findings` hold everything that can be told at once.

@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one link.
 
 mod architecture;
+mod blueprints;
+mod calls;
 mod cli;
 mod crash;
 mod drain;

@@ -34,15 +34,15 @@ pub(super) fn compile(parsed: Parsed, bundle: Bundle, environment: &Environment<
     let stem = stem(&bundle.file).to_owned();
     let Parsed { doc, findings } = parsed;
     let Some(doc) = doc else {
-        return Compiled { flow: None, name: stem, findings, claims: Vec::new() };
+        return Compiled { flow: None, name: stem, findings, claims: Vec::new(), calls: Vec::new() };
     };
-    let mut linter = Linter { doc: &doc, bundle: &bundle, environment, findings };
+    let mut linter = Linter { doc: &doc, bundle: &bundle, environment, findings, calls: Vec::new() };
     let is_offer = doc.value.get("blueprint").is_some();
     let (name, draft) = if is_offer { linter.offer(&stem) } else { linter.flow(&stem) };
-    let findings = in_order(linter.findings);
+    let (findings, calls) = (in_order(linter.findings), linter.calls);
     let claims = claims(&doc, &name);
     let flow = draft.filter(|_| !has_errors(&findings)).map(|draft| draft.into_flow(&name, bundle));
-    Compiled { flow, name, findings, claims }
+    Compiled { flow, name, findings, claims, calls }
 }
 
 /// The names under which a file's flow answers.
@@ -81,6 +81,8 @@ struct Linter<'a> {
     bundle: &'a Bundle,
     environment: &'a Environment<'a>,
     findings: Vec<Diagnostic>,
+    /// Flows that its actions call.
+    calls: Vec<Claim>,
 }
 
 /// What a flow is made of, but for its name and text.
