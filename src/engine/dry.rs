@@ -151,7 +151,7 @@ fn receive(input: &DryInput) -> Result<(TriggerData, request::Parsed), Problem> 
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     let body = request::decode(&headers, &input.lead, &input.limits.body)?;
     let method = input.flow.trigger.methods.first().cloned().unwrap_or_else(|| "POST".to_owned());
-    let trigger = TriggerData { method, path: Vec::new(), query: Vec::new(), headers, body };
+    let trigger = TriggerData { method, path: Vec::new(), query: Vec::new(), headers, body, ..TriggerData::default() };
     let parsed = request::parse(&input.flow, &trigger, &input.limits.body)?;
     Ok((trigger, parsed))
 }

@@ -11,7 +11,7 @@ use crate::flow::Flow;
 use crate::flow::plan::{NodeId, StepStatus};
 use crate::ids::RunId;
 use crate::run::TriggerData;
-use crate::store::{NewRun, RejectedRow, RunRow, StepRow, StoredRun, TextId};
+use crate::store::{NewRun, RejectedRow, RunRow, StepRow, StoredRun, TextId, gate_lane};
 use crate::triggers::request::{self, BodyLimits, Problem};
 
 /// Why a run cannot be resubmitted.
@@ -110,6 +110,7 @@ pub fn from_rejected(
         query: rejected.query.clone(),
         headers: rejected.headers.clone(),
         body,
+        ..TriggerData::default()
     };
     let run_id = RunId::new(now);
     Ok(NewRun { run: row(run_id, run_id, text, trigger, now)?, steps: Vec::new(), records: Vec::new() })
@@ -142,7 +143,14 @@ fn depending_on(flow: &Flow, from: NodeId) -> BTreeSet<NodeId> {
 }
 
 fn empty_trigger() -> TriggerData {
-    TriggerData { method: "POST".into(), path: Vec::new(), query: Vec::new(), headers: Vec::new(), body: String::new() }
+    TriggerData {
+        method: "POST".into(),
+        path: Vec::new(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        body: String::new(),
+        ..TriggerData::default()
+    }
 }
 
 /// A queued, unowned row: whoever runs `serve` finds it.
@@ -156,7 +164,11 @@ fn row(
     // It was taken in once, by whatever limits held then.
     let limits = BodyLimits { body_bytes_max: usize::MAX, unpacked_bytes_max: usize::MAX, json_depth_max: usize::MAX };
     let parsed = request::parse(text.flow, &trigger, &limits).map_err(ResubmitError::Refused)?;
-    let mut row = RunRow::queued(run_id, text.flow.name.clone(), text.id, now, trigger);
+    let notes = parsed.notes;
+    let mut row = RunRow::queued(run_id, text.flow.name.clone(), text.id, now, TriggerData { notes, ..trigger });
+    if text.flow.trigger.concurrency.is_some() {
+        row.lane = gate_lane(&text.flow.name);
+    }
     row.is_test = parsed.is_test;
     row.key_run = key_run;
     Ok(row)

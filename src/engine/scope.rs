@@ -69,7 +69,7 @@ pub(super) fn all_blank(guard: &[PathRef], scope: &Scope<'_>) -> bool {
 }
 
 /// Null, white space, or a list or object that holds nothing else.
-fn is_blank(value: &Value) -> bool {
+pub(super) fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.trim().is_empty(),

@@ -16,6 +16,7 @@ mod late;
 mod limits;
 mod listener;
 mod metrics;
+mod poll;
 mod problem;
 mod stall;
 mod target;
@@ -45,6 +46,8 @@ const KEY_USE_FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 pub struct Config {
     /// The public listener; port 0 picks a free one.
     pub public_listen: SocketAddr,
+    /// What URLs in answers start with; `None`: the public listener's address.
+    pub public_url: Option<String>,
     /// The admin listener; port 0 picks a free one.
     pub admin_listen: SocketAddr,
     /// Required off loopback.
@@ -61,6 +64,7 @@ impl From<&Settings> for Config {
     fn from(settings: &Settings) -> Self {
         Self {
             public_listen: settings.public_listen,
+            public_url: settings.public_url.clone(),
             admin_listen: settings.admin_listen,
             admin_token: settings.admin_token.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
@@ -128,6 +132,8 @@ struct Shared {
     config: Config,
     trusted_proxies: Vec<address::Network>,
     deps: Deps,
+    /// What URLs in answers start with, without a slash at the end.
+    base_url: String,
     metrics: metrics::Metrics,
     failed_auth: limits::Buckets<IpAddr>,
     flow_rate: Option<limits::Buckets<String>>,
@@ -175,7 +181,9 @@ impl Server {
             head_bytes_max: limits.headers_bytes_max + 4 * limits.url_bytes_max,
             grace: self.config.shutdown_grace,
         };
+        let base_url = self.config.public_url.clone().unwrap_or_else(|| format!("http://{}", self.public_addr));
         let shared = Arc::new(Shared {
+            base_url: base_url.trim_end_matches('/').to_owned(),
             failed_auth: limits::Buckets::new(limits.failed_auth_per_address),
             flow_rate: limits.rate_per_flow.map(limits::Buckets::new),
             config: self.config,

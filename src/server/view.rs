@@ -240,6 +240,7 @@ mod tests {
                 query: vec![("a".into(), "1".into()), ("a".into(), "2".into()), ("a".into(), "3".into())],
                 headers: vec![],
                 body: "\u{feff}{\"b\": 1}".into(),
+                ..TriggerData::default()
             }),
         };
         StoredRun { run, steps }

@@ -103,6 +103,7 @@ fn trigger() -> TriggerData {
         query: Vec::new(),
         headers: Vec::new(),
         body: "{\"n\": 1}".into(),
+        ..TriggerData::default()
     }
 }
 

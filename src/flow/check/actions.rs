@@ -99,7 +99,7 @@ impl<'a> Linter<'a> {
         let connection = self.connection(&pointer, spec, own);
         self.own_check(&pointer, spec, &checked.value, before);
         let names = Names {
-            schema: block.trigger.schema.as_deref(),
+            schema: block.trigger.seen_schema(),
             parameters: block.parameters,
             path_parameters: &block.path_parameters,
             actions: &block.neighbours,

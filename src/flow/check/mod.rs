@@ -4,9 +4,11 @@
 //! constants; templates and what they name (`texts`, `references`). A fault in one place never hides one in another.
 
 mod actions;
+mod answers;
 mod comments;
 mod fixed;
 mod host;
+mod intake;
 mod names;
 mod references;
 mod retry;
@@ -70,6 +72,7 @@ struct Draft {
     plan: super::plan::Plan,
     actions: Vec<super::Action>,
     responds: bool,
+    answers_later: bool,
 }
 
 impl Linter<'_> {
@@ -92,10 +95,11 @@ impl Linter<'_> {
         let trigger_file = file.trigger.as_ref();
         let trigger = self.trigger(&checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
         let (actions, plan) = self.actions(&trigger, &parameters);
+        let answers_later = self.answers(&trigger, &actions, &plan);
         let responds = actions
             .iter()
             .any(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds));
-        (name, Some(Draft { file, parameters, trigger, plan, actions, responds }))
+        (name, Some(Draft { file, parameters, trigger, plan, actions, responds, answers_later }))
     }
 
     /// A checked block as its struct. The check drops what does not fit, so this fails only where check and struct
@@ -181,6 +185,7 @@ impl Draft {
             plan: self.plan,
             actions: self.actions,
             responds: self.responds,
+            answers_later: self.answers_later,
             digest: digest(&bundle),
             bundle,
         }

@@ -49,6 +49,10 @@ impl TakeIn {
                 },
             };
             insert_run(conn, new, standing)?;
+            if let (Standing::Waits, Some(gate)) = (standing, arrival.gate) {
+                conn.prepare_cached("UPDATE gates SET inside_max = ?2 WHERE flow = ?1 AND inside_max IS NOT ?2")?
+                    .execute((&new.run.flow, gate.runs))?;
+            }
             taken.push(became);
         }
         Ok(Some(taken))

@@ -19,6 +19,7 @@ fn flow(trigger: Trigger) -> Flow {
         plan: Plan::default(),
         actions: Vec::new(),
         responds: false,
+        answers_later: false,
         digest: String::new(),
         bundle: Bundle {
             file: String::new(),
@@ -39,6 +40,9 @@ fn trigger() -> Trigger {
         schema: None,
         conditions: Vec::new(),
         test_leads: TestLeads::default(),
+        split_on: None,
+        dedupe: None,
+        concurrency: None,
     }
 }
 
@@ -49,6 +53,7 @@ fn data(body: &str) -> TriggerData {
         query: vec![("a".into(), "1".into()), ("b".into(), "2".into()), ("a".into(), "3".into())],
         headers: vec![("content-type".into(), "application/json".into()), ("x-a".into(), "1".into())],
         body: body.into(),
+        ..TriggerData::default()
     }
 }
 
