@@ -70,7 +70,7 @@ impl Engine {
     ) -> Accepted {
         trigger.notes = parsed.notes;
         let values = Values::new(&live.flow, &identity, parsed.trigger);
-        let (status, code) = match judge(&live.flow, &identity, &values, &self.ports) {
+        let (status, code) = match judge(&live.flow, &identity, &values, self.ports.sight()) {
             Verdict::Run => return self.store_and_run(live, identity, trigger, values).await,
             Verdict::TestLead => (RunStatus::Skipped, "test_lead"),
             Verdict::Condition(_) => (RunStatus::Skipped, "condition"),
@@ -116,7 +116,7 @@ impl Engine {
         values: Values,
     ) -> Accepted {
         let run_id = identity.run_id;
-        let key = dedupe::key(&live.flow, &identity, &values, &self.ports);
+        let key = dedupe::key(&live.flow, &identity, &values, self.ports.sight());
         if let Some(note) = key.note() {
             tracing::warn!(run = %run_id, flow = %identity.flow, "a dedupe key could not be evaluated; the lead runs");
             trigger.notes.push(note);

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::ports::Ports;
+use super::ports::Sight;
 use super::scope::{Values, is_blank};
 use crate::clock::micros;
 use crate::flow::Flow;
@@ -45,9 +45,9 @@ impl Key {
 }
 
 /// Renders the key of the lead in `values`.
-pub(super) fn key(flow: &Flow, identity: &Identity, values: &Values, ports: &Ports) -> Key {
+pub(super) fn key(flow: &Flow, identity: &Identity, values: &Values, sight: Sight<'_>) -> Key {
     let Some(dedupe) = &flow.trigger.dedupe else { return Key::NotAsked };
-    let scope = values.scope(flow, ports, identity.received_at);
+    let scope = values.seen(flow, sight, identity.received_at);
     let parts: Vec<Value> = match dedupe.key.iter().map(|part| part.render(&scope)).collect() {
         Ok(parts) => parts,
         Err(error) => return Key::Fault(error),

@@ -181,6 +181,22 @@ pub struct Ports {
     pub drain: watch::Receiver<Drain>,
 }
 
+/// What templates see beside the run and its flow, and their bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// `environment` in templates.
+    pub environment: &'a Value,
+    /// Bounds of one template.
+    pub limits: template::Limits,
+}
+
+impl Ports {
+    /// What the templates of any run see.
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight { environment: &self.environment, limits: self.limits.template }
+    }
+}
+
 /// Randomness from the operating system, in `0.0..1.0`; the middle if there is none.
 pub fn system_dice() -> f64 {
     getrandom::u64().map_or(0.5, |bits| (bits >> 11) as f64 / (1_u64 << 53) as f64)

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ports::Ports;
+use super::ports::{Ports, Sight};
 use crate::clock::{Micros, rfc3339};
 use crate::flow::Flow;
 use crate::run::{Identity, Step};
@@ -34,6 +34,11 @@ impl Values {
 
     /// What templates see now.
     pub(super) fn scope<'a>(&'a self, flow: &'a Flow, ports: &'a Ports, now: Micros) -> Scope<'a> {
+        self.seen(flow, ports.sight(), now)
+    }
+
+    /// What templates see now, wherever they are rendered.
+    pub(super) fn seen<'a>(&'a self, flow: &'a Flow, sight: Sight<'a>, now: Micros) -> Scope<'a> {
         Scope {
             trigger: &self.trigger,
             actions: &self.actions,
@@ -41,12 +46,12 @@ impl Values {
             variables: &self.empty,
             run: &self.run,
             flow: &self.flow,
-            environment: &ports.environment,
+            environment: sight.environment,
             item: None,
             item_index: None,
             loops: &self.empty,
             now,
-            limits: ports.limits.template,
+            limits: sight.limits,
         }
     }
 

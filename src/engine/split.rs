@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::accept::{full, new_row, unavailable};
+use super::accept::{full, unavailable};
+use super::ports::Sight;
+use super::resubmit::Text;
 use super::scope::Values;
 use super::verdict::{Verdict, judge};
 use super::{Accepted, Busy, Engine, dedupe};
@@ -16,12 +18,10 @@ use crate::flow::Flow;
 use crate::ids::RunId;
 use crate::library::LiveFlow;
 use crate::run::{Identity, RunStatus, TriggerData};
-use crate::store::{Arrival, Gate, Intake, NewRun, Taken};
+use crate::store::{Arrival, Gate, Intake, NewRun, RunRow, Taken};
 use crate::template::RenderError;
 use crate::triggers::items;
-use crate::triggers::request::{self, Parsed, Problem};
-
-use super::ports::Ports;
+use crate::triggers::request::{self, BodyLimits, Parsed, Problem};
 
 /// Items after which other tasks of the thread get a turn.
 const ITEMS_A_TURN: usize = 256;
@@ -41,12 +41,12 @@ pub(super) fn split(
     identity: &Identity,
     data: &TriggerData,
     trigger: &Value,
-    ports: &Ports,
+    sight: Sight<'_>,
 ) -> Result<Vec<TriggerData>, SplitFault> {
     let Some(split_on) = &flow.trigger.split_on else { return Ok(vec![data.clone()]) };
     let list = |trigger: Value| {
         let values = Values::new(flow, identity, trigger);
-        split_on.list.render(&values.scope(flow, ports, identity.received_at)).map_err(SplitFault::Render)
+        split_on.list.render(&values.seen(flow, sight, identity.received_at)).map_err(SplitFault::Render)
     };
     let seen = items::of_list(list(trigger.clone())?).map_err(SplitFault::Refused)?;
     // As they came, where the same path leads to the same items; else as they are seen.
@@ -68,7 +68,7 @@ impl Engine {
         data: TriggerData,
         parsed: Parsed,
     ) -> Accepted {
-        let requests = match split(&live.flow, &identity, &data, &parsed.trigger, &self.ports) {
+        let requests = match split(&live.flow, &identity, &data, &parsed.trigger, self.ports.sight()) {
             Ok(requests) if requests.is_empty() => {
                 return self.ended(&live, identity, data, RunStatus::Skipped, "no_items").await;
             }
@@ -87,7 +87,8 @@ impl Engine {
         }
         let mut arrivals = Vec::with_capacity(requests.len());
         for (number, request) in requests.into_iter().enumerate() {
-            match self.arrival(&live, request, identity.received_at) {
+            let text = Text { flow: &live.flow, id: live.text_id };
+            match arrival(text, request, &self.ports.limits.body, self.ports.sight(), identity.received_at) {
                 Ok(arrival) => arrivals.push(arrival),
                 Err(problem) => return Accepted::Refused(problem),
             }
@@ -96,36 +97,6 @@ impl Engine {
             }
         }
         self.store_items(&live, arrivals).await
-    }
-
-    /// One item as it is to be stored.
-    fn arrival(&self, live: &LiveFlow, mut request: TriggerData, received_at: Micros) -> Result<Arrival, Problem> {
-        let flow = &live.flow;
-        let parsed = request::parse(flow, &request, &self.ports.limits.body)?;
-        let run_id = RunId::new(received_at);
-        let is_test = parsed.is_test;
-        let identity = Identity { run_id, flow: flow.name.clone(), key_run: run_id, received_at, is_test };
-        let values = Values::new(flow, &identity, parsed.trigger);
-        let ended = match judge(flow, &identity, &values, &self.ports) {
-            Verdict::Run => None,
-            Verdict::TestLead => Some((RunStatus::Skipped, "test_lead")),
-            Verdict::Condition(_) => Some((RunStatus::Skipped, "condition")),
-            Verdict::Fault(error) => Some((RunStatus::Failed, error.code)),
-        };
-        let runs = ended.is_none();
-        let key = if runs { dedupe::key(flow, &identity, &values, &self.ports) } else { dedupe::Key::NotAsked };
-        request.notes = parsed.notes.into_iter().chain(key.note()).collect();
-        let mut run = new_row(live, &identity, request);
-        if let Some((status, code)) = ended {
-            run.status = status;
-            run.code = Some(code.to_owned());
-            run.finished_at = Some(received_at);
-        }
-        Ok(Arrival {
-            new: NewRun { run, steps: Vec::new(), records: Vec::new() },
-            dedupe: key.to_store(),
-            gate: gate(flow).filter(|_| runs),
-        })
     }
 
     async fn store_items(&self, live: &LiveFlow, arrivals: Vec<Arrival>) -> Accepted {
@@ -153,6 +124,43 @@ impl Engine {
             _ => Accepted::Split { runs: runs.into_iter().map(|(run_id, _)| run_id).collect(), skipped, duplicates },
         }
     }
+}
+
+/// One item as it is to be stored: queued, or ended by the trigger.
+pub(super) fn arrival(
+    text: Text<'_>,
+    mut request: TriggerData,
+    limits: &BodyLimits,
+    sight: Sight<'_>,
+    received_at: Micros,
+) -> Result<Arrival, Problem> {
+    let flow = text.flow;
+    let parsed = request::parse(flow, &request, limits)?;
+    let run_id = RunId::new(received_at);
+    let is_test = parsed.is_test;
+    let identity = Identity { run_id, flow: flow.name.clone(), key_run: run_id, received_at, is_test };
+    let values = Values::new(flow, &identity, parsed.trigger);
+    let ended = match judge(flow, &identity, &values, sight) {
+        Verdict::Run => None,
+        Verdict::TestLead => Some((RunStatus::Skipped, "test_lead")),
+        Verdict::Condition(_) => Some((RunStatus::Skipped, "condition")),
+        Verdict::Fault(error) => Some((RunStatus::Failed, error.code)),
+    };
+    let runs = ended.is_none();
+    let key = if runs { dedupe::key(flow, &identity, &values, sight) } else { dedupe::Key::NotAsked };
+    request.notes = parsed.notes.into_iter().chain(key.note()).collect();
+    let mut run = RunRow::queued(run_id, flow.name.clone(), text.id, received_at, request);
+    run.is_test = is_test;
+    if let Some((status, code)) = ended {
+        run.status = status;
+        run.code = Some(code.to_owned());
+        run.finished_at = Some(received_at);
+    }
+    Ok(Arrival {
+        new: NewRun { run, steps: Vec::new(), records: Vec::new() },
+        dedupe: key.to_store(),
+        gate: gate(flow).filter(|_| runs),
+    })
 }
 
 /// The gate of a flow, as the store takes it.

@@ -174,10 +174,9 @@ const KEY_PARTS_MAX: usize = 20;
 fn dedupe_key(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "items": { "type": "string" },
+        "items": { "type": "string", "x-template": "plain" },
         "minItems": 1,
         "maxItems": KEY_PARTS_MAX,
-        "x-template": "plain",
     })
 }
 

@@ -132,7 +132,8 @@ impl BodySchema {
     pub fn path(&self, segments: &[String]) -> PathAnswer {
         let answer = lookup::path(&self.source, &[&self.below, segments].concat());
         let below: String = self.below.iter().map(|segment| format!("{}.", lookup::shown(segment))).collect();
-        let near = |near: Option<String>| near.map(|near| near.strip_prefix(&below).unwrap_or(&near).to_owned());
+        // What stands beside a split list is not there for whoever sees an item.
+        let near = |near: Option<String>| near.and_then(|near| near.strip_prefix(&below).map(str::to_owned));
         match answer {
             PathAnswer::Known => PathAnswer::Known,
             PathAnswer::Unknown(nearby) => PathAnswer::Unknown(near(nearby)),
@@ -143,7 +144,8 @@ impl BodySchema {
     /// What it says of one item of the list at `segments`. For [`BodySchema::path`] only: it validates whole bodies.
     pub fn item_at(&self, segments: &[String]) -> Self {
         let below = segments.iter().cloned().chain([FIRST_ITEM.to_owned()]).collect();
-        Self { source: self.source.clone(), name: self.name.clone(), validator: Arc::clone(&self.validator), below }
+        let name = format!("an item of {}", self.name);
+        Self { source: self.source.clone(), name, validator: Arc::clone(&self.validator), below }
     }
 
     /// Whether it lets a list stand at `segments`.

@@ -28,6 +28,10 @@ impl Linter<'_> {
         }
         let later = is_async(first);
         for action in answering.iter().filter(|action| is_async(action) != later) {
+            let written = self.pointer(action).and_then(|at| self.doc.value.pointer(&child(&at, "async")));
+            if written.is_some_and(|written| !written.is_boolean()) {
+                continue;
+            }
             let message = format!("`{}` answers the other way: a request is answered at once or waits", first.name);
             let help = "say `async: true` in every `respond` of the flow, or in none";
             self.tell("mixed_respond", action, "async", Severity::Error, message, help);
@@ -52,6 +56,11 @@ impl Linter<'_> {
         }
     }
 
+    /// Where the action stands in the file.
+    fn pointer(&self, action: &Action) -> Option<String> {
+        pointer_of(self.doc.value.get("actions")?, "/actions", &action.name)
+    }
+
     /// A finding at a key of an action, wherever in the file the action stands.
     fn tell(
         &mut self,
@@ -62,9 +71,9 @@ impl Linter<'_> {
         message: String,
         help: &str,
     ) {
-        let pointer = self.doc.value.get("actions").and_then(|actions| pointer_of(actions, "/actions", &action.name));
-        let at = child(&pointer.unwrap_or_default(), key);
-        let at = if self.doc.value.pointer(&at).is_some() { at } else { at[..at.len() - key.len() - 1].to_owned() };
+        let whole = self.pointer(action).unwrap_or_default();
+        let at = child(&whole, key);
+        let at = if self.doc.value.pointer(&at).is_some() { at } else { whole };
         let place = self.doc.value_place(&at);
         self.findings.push(Diagnostic::new(code, place, dotted(&at), message).severity(severity).help(help));
     }

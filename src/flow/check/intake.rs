@@ -99,10 +99,13 @@ impl Linter<'_> {
     }
 }
 
+/// What is the same for every lead of a flow.
+const CONSTANT_ROOTS: &[&str] = &["parameters", "flow", "environment"];
+
 /// Whether nothing in it can differ from lead to lead.
 fn is_constant(template: &Template) -> bool {
-    let varies = |path: &PathRef| path.root.eq_ignore_ascii_case("trigger") || path.root.eq_ignore_ascii_case("run");
-    !template.is_volatile() && !template.paths().iter().any(varies)
+    let is_fixed = |path: &PathRef| CONSTANT_ROOTS.iter().any(|root| path.root.eq_ignore_ascii_case(root));
+    !template.is_volatile() && template.paths().iter().all(is_fixed)
 }
 
 /// The path behind `trigger.body` when the template is that path and nothing else. A path that walks into another list
@@ -131,7 +134,6 @@ mod tests {
         assert_eq!(path("{{trigger.body.[my items]}}"), segments(&["my items"]));
         for other in [
             "{{trigger.body.lists.[0]}}",
-            "{{skip trigger.body.items 1}}",
             "{{trigger.query.items}}",
             "{{parameters.items}}",
             "{{coalesce trigger.body.items trigger.body.all}}",

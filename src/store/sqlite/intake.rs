@@ -41,7 +41,7 @@ impl TakeIn {
             let new = &arrival.new;
             let (standing, became) = match (first, arrival.gate) {
                 (Some(of), _) => (Standing::Duplicate(of), Taken::Duplicate { of }),
-                (None, None) => (Standing::AsItIs, Taken::Stored),
+                (None, None) => (Standing::plain(&new.run), Taken::Stored),
                 (None, Some(gate)) => match pass(conn, new, gate)? {
                     Passage::Inside => (Standing::Inside, Taken::Stored),
                     Passage::Waits => (Standing::Waits, Taken::Waits),

@@ -18,9 +18,7 @@ impl Verb for Accept {
     const CLASS: Class = Class::Accept;
 
     fn apply(&self, conn: &Connection) -> Applied<()> {
-        let run = &self.0.run;
-        let at_gate = gated_flow(&run.lane) == Some(&run.flow);
-        Ok(insert_run(conn, &self.0, if at_gate { Standing::AtGate } else { Standing::AsItIs })?)
+        Ok(insert_run(conn, &self.0, Standing::plain(&self.0.run))?)
     }
 }
 
@@ -40,6 +38,11 @@ pub(super) enum Standing {
 }
 
 impl Standing {
+    /// Of a run that nobody decides upon.
+    pub(super) fn plain(run: &RunRow) -> Self {
+        if gated_flow(&run.lane) == Some(&run.flow) { Self::AtGate } else { Self::AsItIs }
+    }
+
     /// The column `gate`.
     fn gate(self) -> Option<i64> {
         match self {

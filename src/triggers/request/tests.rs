@@ -125,14 +125,21 @@ fn charsets_and_invalid_utf8_are_told_apart() {
 }
 
 #[test]
-fn forms_are_415_unless_they_are_json_after_all() {
+fn forms_are_objects_and_parts_are_415_unless_they_are_json_after_all() {
+    let mut request = data("a=1&b=2");
+    request.headers = header("content-type", "multipart/form-data; boundary=x");
+    assert_eq!(refused(parse(&flow(trigger()), &request, &LIMITS)), (415, "unsupported_media_type"));
+    request.headers = header("content-type", "Application/X-WWW-Form-Urlencoded; charset=utf-8");
+    let form = parse(&flow(trigger()), &request, &LIMITS).expect("a form");
+    assert_eq!(form.trigger["body"], json!({"a": "1", "b": "2"}));
     for media in ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
-        let mut request = data("a=1&b=2");
         request.headers = header("content-type", media);
-        assert_eq!(refused(parse(&flow(trigger()), &request, &LIMITS)), (415, "unsupported_media_type"));
         request.body = "{\"a\": 1}".into();
-        assert!(parse(&flow(trigger()), &request, &LIMITS).is_ok());
+        assert_eq!(parse(&flow(trigger()), &request, &LIMITS).expect("JSON").trigger["body"], json!({"a": 1}));
     }
+    // Many programs say so of everything: broken JSON is no form.
+    request.body = "{\"a\": ".into();
+    assert_eq!(refused(parse(&flow(trigger()), &request, &LIMITS)), (400, "invalid_json"));
     let binary = decode(&header("content-type", "multipart/form-data; boundary=x"), b"--x\r\n\xff", &LIMITS);
     assert_eq!(refused(binary), (415, "unsupported_media_type"));
 }
