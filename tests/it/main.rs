@@ -15,3 +15,7 @@ mod smtp;
 mod smtp_flow;
 mod support;
 mod synced;
+mod trigger_answers;
+mod trigger_concurrency;
+mod trigger_dedupe;
+mod trigger_split;
