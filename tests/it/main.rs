@@ -18,4 +18,5 @@ mod synced;
 mod trigger_answers;
 mod trigger_concurrency;
 mod trigger_dedupe;
+mod trigger_requests;
 mod trigger_split;
