@@ -15,7 +15,7 @@ fn workspace(other_side: &FakeHttp, concurrency: &str) -> Workspace {
     workspace.write(
         "leadflow.yaml",
         &format!(
-            "connections: {{ api: {{ type: http, base_url: '{}' }}, crm: {{ type: records }} }}\n",
+            "connections: {{ api: {{ type: http, base_url: '{}' }}, crm: {{ type: records }} }}\nshutdown_grace: 1s\n",
             other_side.url()
         ),
     );
