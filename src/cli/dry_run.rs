@@ -104,10 +104,12 @@ fn intake(flow: &Flow, dry: &DryRun) -> String {
     if let (Some(key), Some(dedupe)) = (&dry.key, &flow.trigger.dedupe) {
         let parts = line(&Value::Array(key.parts.clone()).to_string());
         let window = crate::units::print_duration(dedupe.window);
-        let _ = match key.blank {
-            true => writeln!(text, "    dedupe: {parts} has a blank part: not deduplicated"),
-            false => writeln!(text, "    dedupe: {parts} the same again is a duplicate for {window}"),
+        let said = if key.blank {
+            "has a blank part: not deduplicated".to_owned()
+        } else {
+            format!("is the key: the same again within {window} is a duplicate")
         };
+        let _ = writeln!(text, "    dedupe: {parts} {said}");
     }
     text
 }

@@ -153,8 +153,8 @@ pub struct DedupeFile {
 #[serde(deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "runs": 1, "waiting": 1000 }))]
 pub struct ConcurrencyFile {
-    /// Runs at once, each from its beginning to its end, its waits for retries and delays included. 1: one after the
-    /// other, in the order in which they came. Default: 25.
+    /// Runs at once, each from its beginning to its end: its waits for retries and delays included, and the time for
+    /// which it is held. 1: one after the other, in the order in which they came. Default: 25.
     #[schemars(range(min = 1, max = CONCURRENT_RUNS_MAX), extend("x-fixed" = true, "default" = 25))]
     pub runs: Option<u32>,
     /// Runs that may wait for that; the request behind the last one is answered 429. Default: 100000.

@@ -131,7 +131,7 @@ impl BodySchema {
     /// What the schema says of `trigger.body` followed by `segments` (case ignored, list indexes walk `items`).
     pub fn path(&self, segments: &[String]) -> PathAnswer {
         let answer = lookup::path(&self.source, &[&self.below, segments].concat());
-        let below: String = self.below.iter().map(|segment| format!("{}.", lookup::shown(segment))).collect();
+        let below = self.below.iter().fold(String::new(), |below, segment| below + &lookup::shown(segment) + ".");
         // What stands beside a split list is not there for whoever sees an item.
         let near = |near: Option<String>| near.and_then(|near| near.strip_prefix(&below).map(str::to_owned));
         match answer {
@@ -142,6 +142,7 @@ impl BodySchema {
     }
 
     /// What it says of one item of the list at `segments`. For [`BodySchema::path`] only: it validates whole bodies.
+    #[must_use]
     pub fn item_at(&self, segments: &[String]) -> Self {
         let below = segments.iter().cloned().chain([FIRST_ITEM.to_owned()]).collect();
         let name = format!("an item of {}", self.name);

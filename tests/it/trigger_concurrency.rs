@@ -78,11 +78,11 @@ fn behind(door: &Arc<Door>) -> FakeHttp {
 #[test]
 fn one_at_a_time_is_in_order_and_never_two() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let seen = (Arc::clone(&now), Arc::clone(&most));
+    let meters = (Arc::clone(&now), Arc::clone(&most));
     let other_side = FakeHttp::start(move |number, _| {
-        seen.1.fetch_max(seen.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        meters.1.fetch_max(meters.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(5));
-        seen.0.fetch_sub(1, Ordering::SeqCst);
+        meters.0.fetch_sub(1, Ordering::SeqCst);
         // Every third request fails: the slot is held while the run waits for its retry.
         if number % 3 == 1 { Act::Answer(503, "{}") } else { Act::Answer(200, "{}") }
     });
@@ -215,11 +215,11 @@ fn a_resubmit_waits_its_turn_and_a_request_for_its_answer() {
 #[test]
 fn whatever_is_killed_every_run_ends_and_the_bound_holds() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let seen = (Arc::clone(&now), Arc::clone(&most));
+    let meters = (Arc::clone(&now), Arc::clone(&most));
     let other_side = FakeHttp::start(move |_, _| {
-        seen.1.fetch_max(seen.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        meters.1.fetch_max(meters.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(2));
-        seen.0.fetch_sub(1, Ordering::SeqCst);
+        meters.0.fetch_sub(1, Ordering::SeqCst);
         Act::Answer(200, "{}")
     });
     let workspace = workspace(&other_side, ", concurrency: { runs: 2 }");

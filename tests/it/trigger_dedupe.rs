@@ -193,7 +193,9 @@ fn whatever_is_killed_each_lead_runs_once() {
         std::thread::sleep(Duration::from_micros(5_000 + seed % 100_000));
         stop.store(true, Ordering::SeqCst);
         server.kill();
-        clients.into_iter().for_each(|client| client.join().expect("a client"));
+        for client in clients {
+            client.join().expect("a client");
+        }
     }
     let server = workspace.serve();
     // What got no answer is sent again.

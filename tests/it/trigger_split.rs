@@ -121,12 +121,12 @@ fn what_is_no_list_is_refused_and_can_be_sent_again_when_the_flow_is_mended() {
     assert_eq!(records(&workspace).len(), 2);
 }
 
-const SCHEMA: &str = r#"  schema:
+const SCHEMA: &str = r"  schema:
     type: object
     required: [Leads]
     properties:
       Leads: { type: array, items: { type: object, properties: { Mail: { type: string } } } }
-"#;
+";
 
 #[test]
 fn the_schema_is_of_the_whole_body_and_folds_each_item_again() {
@@ -173,11 +173,13 @@ fn all_are_stored_or_none() {
     assert_eq!(workspace.runs().len(), 6);
 }
 
+/// More than an answer lists.
+const COUNT: usize = 3_000;
+
 #[test]
 fn many_items_survive_a_kill() {
     let flow = "name: batch\ntrigger: { type: request, split_on: \"{{trigger.body}}\" }\nactions:\n  \
                 - { name: keep, type: create_record, connection: crm, entity: n, fields: { n: \"{{trigger.body}}\" } }\n";
-    const COUNT: usize = 3_000;
     let workspace = workspace(flow);
     let server = workspace.serve();
     let answer =
