@@ -62,8 +62,9 @@ async fn serve_async(settings: Settings, started_at: Instant, announce: impl FnO
     let owner = format!("{}:{}", std::process::id(), RunId::new(clock.now()));
     let lock = hold_folder(&settings.data, clock.as_ref())?;
     let store = open_store(&settings).await?;
-    let engine = Engine::new(engine_config(&settings, Arc::clone(&store), Arc::clone(&clock), owner)?);
     let library = Arc::new(Library::default());
+    let config = engine_config(&settings, Arc::clone(&store), Arc::clone(&library), Arc::clone(&clock), owner)?;
+    let engine = Engine::new(config);
     library.swap(make_live(load::load(&settings.sources()), &store, &engine, clock.as_ref()).await?);
     let keys = Arc::new(KeyRing::load(store.as_ref(), settings.signing_key.clone()).await?);
     let deps = server::Deps {
@@ -165,12 +166,14 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
 fn engine_config(
     settings: &Settings,
     store: Arc<dyn Store>,
+    library: Arc<Library>,
     clock: Arc<dyn Clock>,
     owner: String,
 ) -> anyhow::Result<engine::Config> {
     Ok(engine::Config {
         store,
         effects: Arc::new(Real),
+        library,
         connections: connect::connections(settings)?,
         clock,
         limits: connect::limits(settings),

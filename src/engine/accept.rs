@@ -49,6 +49,7 @@ impl Engine {
             key_run: run_id,
             received_at: now,
             is_test: parsed.is_test,
+            parent: None,
         };
         if live.flow.trigger.split_on.is_some() {
             return self.accept_items(live, identity, trigger, parsed).await;
@@ -138,6 +139,7 @@ impl Engine {
             cancel,
             admits,
         });
+        actor.accepting = true;
         actor.begin();
         let mut commit = actor.snapshot();
         let new = first_commit(run, &mut commit);

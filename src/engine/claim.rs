@@ -229,6 +229,8 @@ async fn close(engine: &Arc<Engine>, stored: &StoredRun, status: RunStatus, code
         answer: None,
         steps: Vec::new(),
         records: Vec::new(),
+        starts: Vec::new(),
+        wakes: stored.run.parent.as_ref().filter(|_| status.is_final()).map(|parent| (parent.run, now)),
     };
     if let Err(error) = engine.store.commit(commit).await {
         tracing::warn!(run = %stored.run.run_id, %error, "cannot give a claimed run back; looking again soon");

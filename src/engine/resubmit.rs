@@ -153,7 +153,7 @@ fn all_of(text: Text<'_>, trigger: TriggerData, sight: Sight<'_>, now: Micros) -
     }
     let parsed = request::parse(text.flow, &trigger, &UNLIMITED).map_err(ResubmitError::Refused)?;
     let flow = text.flow.name.clone();
-    let identity = Identity { run_id, flow, key_run: run_id, received_at: now, is_test: parsed.is_test };
+    let identity = Identity { run_id, flow, key_run: run_id, received_at: now, is_test: parsed.is_test, parent: None };
     let requests = split(text.flow, &identity, &trigger, &parsed.trigger, sight).map_err(|fault| match fault {
         SplitFault::Refused(problem) => ResubmitError::Refused(problem),
         SplitFault::Render(error) => ResubmitError::Split(error.message),

@@ -138,7 +138,7 @@ pub(super) fn arrival(
     let parsed = request::parse(flow, &request, limits)?;
     let run_id = RunId::new(received_at);
     let is_test = parsed.is_test;
-    let identity = Identity { run_id, flow: flow.name.clone(), key_run: run_id, received_at, is_test };
+    let identity = Identity { run_id, flow: flow.name.clone(), key_run: run_id, received_at, is_test, parent: None };
     let values = Values::new(flow, &identity, parsed.trigger);
     let ended = match judge(flow, &identity, &values, sight) {
         Verdict::Run => None,

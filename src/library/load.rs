@@ -140,6 +140,7 @@ fn load_text(sources: &Sources, schemas: &Schemas, file: &str, text: &str) -> Lo
     let bundle = Bundle {
         file: file.to_owned(),
         text: text.to_owned(),
+        blueprint: None,
         schemas: pinned.into_iter().collect(),
         parameters: sources.parameters.clone(),
         defaults: sources.defaults.clone(),
@@ -148,6 +149,7 @@ fn load_text(sources: &Sources, schemas: &Schemas, file: &str, text: &str) -> Lo
         catalogue: &sources.catalogue,
         connections: Some(&sources.connections),
         schemas_known: &schemas.names,
+        blueprints_known: &[],
         actions_per_flow_max: sources.actions_per_flow_max,
         nesting_max: sources.nesting_max,
     };

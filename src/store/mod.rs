@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
-use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
+use crate::run::{Failure, Parent, RunStatus, StepStatus, TriggerData, Try};
 use crate::schema::BodyError;
 
 /// Why a verb failed.
@@ -92,6 +92,8 @@ pub struct RunRow {
     pub origin_run: Option<RunId>,
     /// The run whose idempotency keys it uses.
     pub key_run: RunId,
+    /// The run that called it.
+    pub parent: Option<Parent>,
     /// The answer that `respond` gave.
     pub answer: Option<Value>,
     /// What the request brought. Lists leave it out.
@@ -120,6 +122,7 @@ impl RunRow {
             duplicate_of: None,
             origin_run: None,
             key_run: run_id,
+            parent: None,
             answer: None,
             trigger: Some(trigger),
         }
@@ -162,6 +165,9 @@ pub struct StepIo {
     pub error: Option<Failure>,
     /// The tries.
     pub tries: Vec<Try>,
+    /// The run that it called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<RunId>,
 }
 
 /// A write to the embedded `records`: in the same transaction as the journal.
@@ -221,6 +227,10 @@ pub struct RunCommit {
     pub steps: Vec<StepRow>,
     /// Records to write.
     pub records: Vec<RecordWrite>,
+    /// Runs that it calls: stored in the same commit, so that a call happens once.
+    pub starts: Vec<NewRun>,
+    /// The run that waits for this one, and the time from which it may be claimed if nobody works on it.
+    pub wakes: Option<(RunId, Micros)>,
 }
 
 /// How many runs of a lane a node can take.

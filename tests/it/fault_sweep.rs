@@ -89,6 +89,7 @@ fn flow(scenario: Scenario) -> Flow {
     let bundle = Bundle {
         file: "swept.yaml".into(),
         text: FLOW.replace("  type: request\n", &format!("  type: request\n{}", scenario.trigger)),
+        blueprint: None,
         schemas: BTreeMap::new(),
         parameters: serde_json::json!({}),
         defaults: Defaults::default(),
@@ -97,6 +98,7 @@ fn flow(scenario: Scenario) -> Flow {
         catalogue: &catalogue,
         connections: Some(&connections),
         schemas_known: &[],
+        blueprints_known: &[],
         actions_per_flow_max: 500,
         nesting_max: 8,
     };
@@ -160,6 +162,7 @@ async fn play(scenario: Scenario, target: Target, nth: usize) -> bool {
     let other_side = Arc::new(OtherSide { store: Arc::clone(&inner), bodies: Mutex::default() });
     let effects = Arc::new(FaultyEffects::new(Shared(Arc::clone(&other_side)), effect_nth, strike));
     let engine = Engine::new(Config {
+        library: std::sync::Arc::new(leadflow::library::Library::default()),
         store: Arc::clone(&store) as Arc<dyn Store>,
         effects: Arc::clone(&effects) as Arc<dyn Effects>,
         connections: connections(),

@@ -70,6 +70,7 @@ fn open() -> Connections {
 fn through(flow: &Arc<Flow>, lead: &Value) -> (DryRun, Vec<Value>) {
     let recorded = Arc::new(Recorded::new());
     let dry = RUNTIME.block_on(dry_run(DryInput {
+        library: std::sync::Arc::default(),
         flow: Arc::clone(flow),
         connections: open(),
         effects: Arc::clone(&recorded) as _,

@@ -34,6 +34,14 @@ the ids of its runs. Remove `respond`, or `split_on` and loop over the list insi
 ",
     ),
     error(
+        "call_splits",
+        "`run_flow` calls a flow that splits its requests",
+        "\
+A call waits for one run and its answer; a flow with `split_on` makes many. Loop over the list with
+`for_each` and call a flow that takes one item.
+",
+    ),
+    error(
         "mixed_respond",
         "one `respond` answers at once and another one later",
         "\

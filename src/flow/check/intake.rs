@@ -43,7 +43,17 @@ impl Linter<'_> {
         path_parameters: &[String],
     ) -> Option<SplitOn> {
         let written = file.split_on.as_deref()?;
-        let names = Names { schema, parameters, path_parameters, actions: &[], own: None, awaited: Vec::new() };
+        let names = Names {
+            schema,
+            parameters,
+            path_parameters,
+            actions: &[],
+            own: None,
+            awaited: Vec::new(),
+            loops: Vec::new(),
+            per_item: false,
+            sees_inside: false,
+        };
         let help = "write the path of the list:  split_on: \"{{trigger.body.items}}\"";
         if !is_template(written) {
             let message = "`split_on` is a template that gives a list, this is a text without one".to_owned();

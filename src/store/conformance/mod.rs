@@ -38,6 +38,8 @@ macro_rules! conformance {
             a_fenced_commit_writes_nothing
             a_commit_may_be_repeated
             a_record_is_written_once
+            a_called_run_is_stored_with_the_commit_that_calls_it
+            a_called_run_wakes_its_caller_when_nobody_works_on_it
             claims_take_the_oldest_due_of_each_lane
             what_is_not_free_is_not_claimed
             a_claimed_run_brings_trigger_and_steps
@@ -152,6 +154,8 @@ pub(crate) fn commit(run: RunId) -> RunCommit {
         answer: None,
         steps: Vec::new(),
         records: Vec::new(),
+        starts: Vec::new(),
+        wakes: None,
     }
 }
 
@@ -168,6 +172,7 @@ pub(crate) fn step(name: &str, status: StepStatus) -> StepRow {
         outcome: Some("created".to_owned()),
         possible_repeat: true,
         io: StepIo {
+            child: Some(RunId::new(at(4))),
             inputs: Some(json!({"entity": "lead", "fields": {"company": "Contoso", "@": 5, "inputs_at": 7}})),
             outputs: Some(Value::Null),
             error: Some(Failure { retry_after: Some(5), ..Failure::retryable("http_503", "the CRM is down") }),
