@@ -38,7 +38,7 @@ impl Engine {
             return Accepted::Unavailable("shutting down".to_owned());
         }
         let now = self.ports.clock.now();
-        let parsed = match request::parse(&live.flow, &trigger, &self.ports.limits.body) {
+        let parsed = match request::parse(&live.flow, &trigger, &self.ports.limits().body) {
             Ok(parsed) => parsed,
             Err(problem) => return Accepted::Refused(problem),
         };
@@ -123,7 +123,7 @@ impl Engine {
             trigger.notes.push(note);
         }
         let run = new_row(&live, &identity, trigger);
-        let admits = self.active_runs() < self.ports.limits.active_runs_max;
+        let admits = self.active_runs() < self.ports.limits().active_runs_max;
         let (presence, cancel) = self.register(run_id, false);
         let waits = live.flow.responds && !live.flow.answers_later;
         let answer = waits.then(|| self.ports.answers.wait_for(run_id));
@@ -187,7 +187,7 @@ impl Engine {
 
     /// Whether the flow would have too many unfinished runs with `further` ones.
     pub(super) async fn is_busy(&self, flow: &str, further: usize) -> Result<bool, StoreError> {
-        let limit = self.ports.limits.waiting_runs_per_flow_max;
+        let limit = self.ports.limits().waiting_runs_per_flow_max;
         let further = further as u64;
         let fits = |runs: u64| runs.saturating_add(further) <= limit;
         let now = self.ports.clock.now();

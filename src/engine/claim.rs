@@ -101,7 +101,7 @@ async fn find_astray(engine: &Arc<Engine>) -> StoreResult<()> {
 async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
     let now = engine.ports.clock.now();
     let lanes = engine.store.lanes(now).await?;
-    let mut room = engine.ports.limits.active_runs_max.saturating_sub(engine.active_runs());
+    let mut room = engine.ports.limits().active_runs_max.saturating_sub(engine.active_runs());
     let mut permits: Vec<Permit> = Vec::new();
     let mut wants = Vec::new();
     for lane in lanes.iter().filter(|lane| lane.due > 0) {

@@ -145,7 +145,7 @@ impl Kit {
             clock: Arc::new(ManualClock::new(self.now)),
             lanes: Lanes::new(usize::MAX, Arc::new(Notify::new())),
             answers: Answers::default(),
-            limits: self.limits.clone(),
+            bounds: ArcSwap::from_pointee(self.limits.clone()),
             environment: self.environment.clone(),
             dice: || 0.5,
             mocks,

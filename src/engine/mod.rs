@@ -31,13 +31,12 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::actions::Answer;
 use crate::clock::{Clock, Micros};
-use crate::flow::Flow;
 use crate::flow::catalogue::Catalogue;
 use crate::ids::RunId;
 use crate::library::{Library, LiveFlow};
 use crate::outbound::Effects;
 use crate::run::TriggerData;
-use crate::store::{Store, TextId};
+use crate::store::Store;
 use crate::triggers::request::Problem;
 use actor::Actor;
 use answers::Answers;
@@ -159,7 +158,7 @@ pub struct Engine {
     pub(crate) ports: Arc<Ports>,
     store: Arc<dyn Store>,
     texts: Texts,
-    retention: Retention,
+    retention: ArcSwap<Retention>,
     active: Active,
     /// Numbers the stays of runs in memory.
     stays: AtomicU64,
@@ -193,7 +192,7 @@ impl Engine {
                 clock: config.clock,
                 lanes,
                 answers: Answers::default(),
-                limits: config.limits,
+                bounds: ArcSwap::from_pointee(config.limits),
                 environment: config.environment.map_or(Value::Null, Value::String),
                 dice: ports::system_dice,
                 mocks: ports::Mocks::new(),
@@ -201,7 +200,7 @@ impl Engine {
             }),
             store: config.store,
             texts: Texts::new(config.catalogue),
-            retention: config.retention,
+            retention: ArcSwap::from_pointee(config.retention),
             active: Mutex::default(),
             stays: AtomicU64::new(0),
             idle: Notify::new(),
@@ -227,13 +226,32 @@ impl Engine {
         self.ports.connections.store(Arc::new(connections));
     }
 
-    /// Remembers a loaded flow, so that its runs need not compile its text again. Its `concurrency` holds from now on,
-    /// also for runs that wait already.
-    pub fn remember(&self, id: TextId, flow: Arc<Flow>) {
-        let inside_max = flow.trigger.concurrency.map(|bounds| bounds.runs);
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner).insert(flow.name.clone(), inside_max);
+    /// Replaces the bounds and the retention; runs meet them at their next step.
+    pub fn set_limits(&self, limits: Limits, retention: Retention) {
+        self.ports.lanes.set_default_slots(limits.workers);
+        self.ports.bounds.store(Arc::new(limits));
+        self.retention.store(Arc::new(retention));
+    }
+
+    /// Lets runs go on that were held because their connection was not there.
+    pub async fn release_connections(&self) -> crate::store::StoreResult<u64> {
+        let released = self.store.release_held("connection_missing", None, self.ports.clock.now()).await?;
         self.wake.notify_one();
-        self.texts.put(id, flow);
+        Ok(released)
+    }
+
+    /// Tells which flows are live, so that their runs need not compile their texts again. Those that were live before
+    /// are forgotten: a run that needs one compiles its pinned text. Their `concurrency` holds from now on, also for
+    /// runs that wait already.
+    pub fn set_live(&self, flows: impl Iterator<Item = Arc<LiveFlow>>) {
+        let flows: Vec<Arc<LiveFlow>> = flows.collect();
+        let gates = flows.iter().map(|live| {
+            let bounds = live.flow.trigger.concurrency;
+            (live.flow.name.clone(), bounds.map(|bounds| bounds.runs))
+        });
+        *self.gates.lock().unwrap_or_else(PoisonError::into_inner) = gates.collect();
+        self.texts.set_live(flows.iter().map(|live| (live.text_id, Arc::clone(&live.flow))).collect());
+        self.wake.notify_one();
     }
 
     /// Takes over what a dead life left behind and starts to work.

@@ -196,8 +196,8 @@ pub struct Ports {
     pub lanes: Arc<Lanes>,
     /// Requests that wait for `respond`.
     pub answers: Answers,
-    /// Bounds.
-    pub limits: Limits,
+    /// Bounds; they may change while the engine runs: read them with [`Ports::limits`].
+    pub bounds: ArcSwap<Limits>,
     /// `environment` in templates.
     pub environment: Value,
     /// Randomness for retry waits, in `0.0..1.0`.
@@ -218,9 +218,14 @@ pub struct Sight<'a> {
 }
 
 impl Ports {
+    /// The bounds that hold now.
+    pub fn limits(&self) -> arc_swap::Guard<Arc<Limits>> {
+        self.bounds.load()
+    }
+
     /// What the templates of any run see.
     pub(super) fn sight(&self) -> Sight<'_> {
-        Sight { environment: &self.environment, limits: self.limits.template }
+        Sight { environment: &self.environment, limits: self.limits().template }
     }
 }
 

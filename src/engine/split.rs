@@ -88,7 +88,7 @@ impl Engine {
         let mut arrivals = Vec::with_capacity(requests.len());
         for (number, request) in requests.into_iter().enumerate() {
             let text = Text { flow: &live.flow, id: live.text_id };
-            match arrival(text, request, &self.ports.limits.body, self.ports.sight(), identity.received_at) {
+            match arrival(text, request, &self.ports.limits().body, self.ports.sight(), identity.received_at) {
                 Ok(arrival) => arrivals.push(arrival),
                 Err(problem) => return Accepted::Refused(problem),
             }

@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::schema::{BodySchema, Validation};
 use crate::template::{PathRef, Template, Tree};
+use crate::yaml::{self, Doc};
 use catalogue::Catalogue;
 use control::Control;
 use plan::Plan;
@@ -292,6 +293,37 @@ pub struct Environment<'a> {
     pub nesting_max: usize,
 }
 
+/// A name under which a flow answers, and where its file says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The flow's name or an alias.
+    pub word: String,
+    /// Dotted path in the file: `name`, `aliases[0]`.
+    pub path: String,
+    /// Where in the file.
+    pub place: Place,
+}
+
+/// A flow file's text, parsed once: what it names can be asked before it is compiled.
+#[derive(Debug)]
+pub struct Parsed {
+    doc: Option<Doc>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    /// The blueprint that it names, whether it is there or not.
+    pub fn blueprint(&self) -> Option<&str> {
+        self.doc.as_ref()?.value.get("blueprint")?.as_str()
+    }
+
+    /// The files in the folder of schemas that it names, whether they are there or not.
+    pub fn schema_files(&self) -> Vec<String> {
+        let named = self.doc.as_ref().and_then(|doc| doc.value.pointer("/trigger/schema")?.as_str());
+        named.map(str::to_owned).into_iter().collect()
+    }
+}
+
 /// What compiling gave: the flow if there was no error, and every finding.
 #[derive(Debug)]
 pub struct Compiled {
@@ -301,9 +333,23 @@ pub struct Compiled {
     pub name: String,
     /// Findings, in the order of the file.
     pub findings: Vec<Diagnostic>,
+    /// The names that it claims, its own first; none of text that is no YAML.
+    pub claims: Vec<Claim>,
 }
 
 /// Compiles a bundle. `findings` hold everything that can be told at once.
 pub fn compile(bundle: Bundle, environment: &Environment<'_>) -> Compiled {
-    check::compile(bundle, environment)
+    let parsed = parse(&bundle.file, &bundle.text);
+    compile_parsed(parsed, bundle, environment)
+}
+
+/// Parses the text of a flow file.
+pub fn parse(file: &str, text: &str) -> Parsed {
+    let (doc, findings) = yaml::parse(file, text);
+    Parsed { doc, findings }
+}
+
+/// [`compile`], of a text that is parsed already. `parsed` must come from the bundle's own file and text.
+pub fn compile_parsed(parsed: Parsed, bundle: Bundle, environment: &Environment<'_>) -> Compiled {
+    check::compile(parsed, bundle, environment)
 }

@@ -39,7 +39,7 @@ pub(super) fn asked(shared: &Shared, head: &Parts, name: Option<&str>, rest: Opt
 /// `reply` with the URL under which the answer of `run_id` can be asked for.
 pub(super) fn located(shared: &Shared, mut reply: Reply, flow: &str, run_id: RunId) -> Reply {
     let query = shared.deps.keys.status_query(flow, run_id);
-    let url = format!("{}/flows/{flow}/{RUNS}/{run_id}?{query}", shared.base_url);
+    let url = format!("{}/flows/{flow}/{RUNS}/{run_id}?{query}", shared.base_url());
     match HeaderValue::try_from(url) {
         Ok(url) => {
             reply.headers_mut().insert(LOCATION, url);

@@ -279,6 +279,43 @@ pub struct FlowText {
     pub bundle: String,
 }
 
+/// One row of `live`: the last good version of a flow file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveRow {
+    /// The file as the user knows it.
+    pub file: String,
+    /// The flow's name.
+    pub flow: String,
+    /// The pinned text.
+    pub text_id: TextId,
+    /// The digest of the text. Read, never written: it belongs to the text.
+    pub digest: String,
+    /// The generation of the live set that brought this version.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: Micros,
+}
+
+/// What was live last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Live {
+    /// The last generation that was stored; 0: none yet.
+    pub generation: u64,
+    /// The files, by name. A row whose text is gone is left out.
+    pub rows: Vec<LiveRow>,
+}
+
+/// A change of what is live.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LiveChange {
+    /// The generation of the live set after it. The stored one never goes back.
+    pub generation: u64,
+    /// Rows to write, one a file.
+    pub put: Vec<LiveRow>,
+    /// Files whose rows go. A file that is in `put` too keeps what that says.
+    pub remove: Vec<String>,
+}
+
 /// A refused but authenticated request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RejectedRow {
@@ -450,8 +487,13 @@ pub trait Store: Send + Sync + 'static {
     fn release_held(&self, code: &str, lane: Option<&str>, now: Micros) -> Fut<'_, StoreResult<u64>>;
     /// Stores a flow text once; the id of the same digest ever after.
     fn pin_text(&self, text: FlowText, now: Micros) -> Fut<'_, StoreResult<TextId>>;
+    /// [`Store::pin_text`] for several texts in one transaction; the ids in their order. Call it with slices: everybody
+    /// else waits for as long as it takes.
+    fn pin_texts(&self, texts: Vec<FlowText>, now: Micros) -> Fut<'_, StoreResult<Vec<TextId>>>;
+    /// Changes what is live, in one transaction.
+    fn set_live(&self, change: LiveChange) -> Fut<'_, StoreResult<()>>;
     /// Deletes what is too old; answers how many rows went. Steps and payloads go with their runs; a text goes when no
-    /// run uses it and its flow pinned a later one. Embedded records stay.
+    /// run uses it, it is not live, and its flow pinned a later one. Embedded records stay.
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
     /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
@@ -479,6 +521,8 @@ pub trait Store: Send + Sync + 'static {
     fn unfinished(&self, flow: &str, cap: u64) -> Fut<'_, StoreResult<u64>>;
     /// A pinned text.
     fn text(&self, id: TextId) -> Fut<'_, StoreResult<Option<FlowText>>>;
+    /// What is live, or was when the last server stopped.
+    fn live(&self) -> Fut<'_, StoreResult<Live>>;
     /// Rejected requests without bodies, newest first.
     fn list_rejected(&self, flow: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>>;
     /// Rejected requests whose id starts or ends with `part`, with bodies; at most `limit`.

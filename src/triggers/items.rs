@@ -22,12 +22,12 @@ pub fn of_list(list: Value) -> Result<Vec<Value>, Problem> {
         Value::Null => Ok(Vec::new()),
         Value::Array(items) if items.len() > ITEMS_MAX => {
             let message = format!("the list to split has {} items; at most {ITEMS_MAX} are taken", items.len());
-            Err(Problem::new(400, "too_many_items", message))
+            Err(Problem::new(400, "split_too_long", message))
         }
         Value::Array(items) => Ok(items),
         other => {
             let message = format!("split_on wants a list; in this body it is {}", kind_of(&other));
-            Err(Problem::new(400, "not_a_list", message))
+            Err(Problem::new(400, "split_not_a_list", message))
         }
     }
 }

@@ -109,7 +109,7 @@ fn what_is_no_list_is_refused_and_can_be_sent_again_when_the_flow_is_mended() {
     let server = workspace.serve();
     let body = r#"{"leads": {"all": [{"Email": "a@b.c"}, {"Email": "d@e.f"}, {"Code": "DNC"}]}}"#;
     let answer = wire::post(server.url("batch"), body).expect("an answer");
-    assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("not_a_list")));
+    assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("split_not_a_list")));
     assert!(!answer.json().to_string().contains("a@b.c"));
     assert!(workspace.runs().is_empty());
     workspace.write("flows/batch.yaml", &FLOW.replace("body.leads", "body.leads.all"));
@@ -205,7 +205,7 @@ fn a_dry_run_shows_the_first_item() {
     let shown = workspace.expect(0, &["dry-run", "batch", "--lead", lead]);
     assert!(shown.contains("split_on: 2 runs; this is the first one") && shown.contains("not used: Phone"), "{shown}");
     workspace.write("lead.json", r#"{"leads": "x"}"#);
-    assert!(workspace.expect(1, &["dry-run", "batch", "--lead", lead]).contains("not_a_list"));
+    assert!(workspace.expect(1, &["dry-run", "batch", "--lead", lead]).contains("split_not_a_list"));
     workspace.write("lead.json", r#"{"leads": []}"#);
     assert!(workspace.expect(0, &["dry-run", "batch", "--lead", lead]).contains("split_on gives no items"));
 }

@@ -58,7 +58,7 @@ so the action fails with `already_answered`. Choose between the two with `when`,
 ",
     ),
     error(
-        "not_a_list",
+        "split_not_a_list",
         "what `split_on` gives is not a list (400)",
         "\
 The body has something else where the flow expects the list that it splits. The request is kept:
@@ -66,7 +66,7 @@ correct the sender or the flow, then `leadflow runs rejected resubmit ID`. Null 
 ",
     ),
     error(
-        "too_many_items",
+        "split_too_long",
         "a request has too many items to split (400)",
         "\
 At most 100000 runs come of one request. The request is kept: `leadflow runs rejected list`. Send the

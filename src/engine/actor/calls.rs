@@ -59,7 +59,7 @@ impl Actor {
             body: if call.body.is_null() { String::new() } else { call.body.to_string() },
             ..TriggerData::default()
         };
-        let parsed = request::parse(&live.flow, &trigger, &self.ports.limits.body)
+        let parsed = request::parse(&live.flow, &trigger, &self.ports.limits().body)
             .map_err(|problem| Failure::terminal(problem.code, format!("flow `{}` refuses the body", call.flow)))?;
         let run_id = RunId::new(at);
         let step = if key.idx.is_empty() { String::new() } else { format!("#{}", key.idx) };
@@ -97,7 +97,7 @@ impl Actor {
         self.signals.push(self.ports.answers.wait_for(run));
         self.calls.insert(key, run);
         self.look_at_calls = true;
-        self.patience = Some(self.ports.clock.now().saturating_add(micros(self.ports.limits.keep_in_memory)));
+        self.patience = Some(self.ports.clock.now().saturating_add(micros(self.ports.limits().keep_in_memory)));
     }
 
     /// The calls of a run that is taken up again.

@@ -173,8 +173,11 @@ impl Actor {
         }
         match (timer, &self.hold) {
             (Some((due_at, key)), _) => {
-                let expires_at =
-                    self.identity.received_at.saturating_add(micros(self.ports.limits.run_duration)).saturating_add(1);
+                let expires_at = self
+                    .identity
+                    .received_at
+                    .saturating_add(micros(self.ports.limits().run_duration))
+                    .saturating_add(1);
                 (RunStatus::Waiting, self.timer_lane(key), due_at.min(expires_at.max(at)))
             }
             (None, Some((_, lane))) => (RunStatus::Held, lane.clone(), NEVER),
@@ -195,7 +198,7 @@ impl Actor {
         if self.is_busy() {
             return true;
         }
-        let near = at.saturating_add(micros(self.ports.limits.keep_in_memory));
+        let near = at.saturating_add(micros(self.ports.limits().keep_in_memory));
         let timer = self.timers().map(|(due_at, _)| due_at).min();
         if self.wanting.is_empty()
             && self.patience.is_some_and(|until| at < until)

@@ -201,7 +201,7 @@ impl Actor {
         let age = at.saturating_sub(self.identity.received_at);
         if *self.cancel.borrow() {
             self.stop(RunStatus::Cancelled);
-        } else if age > micros(self.ports.limits.run_duration) {
+        } else if age > micros(self.ports.limits().run_duration) {
             self.stop(RunStatus::TimedOut);
         } else {
             self.terminate_again();
@@ -277,7 +277,7 @@ impl Actor {
 
     /// No new effect from now on; those in flight may end within the grace time.
     fn end_early(&mut self, status: RunStatus, code: Option<String>) {
-        let at = self.ports.clock.now() + micros(self.ports.limits.cancel_grace);
+        let at = self.ports.clock.now() + micros(self.ports.limits().cancel_grace);
         let at = self.ending.as_ref().map_or(at, |ending| ending.at);
         self.ending = Some(Ending { at, status, code });
         self.to_start.clear();

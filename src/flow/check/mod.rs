@@ -27,23 +27,37 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::format::{FlowFile, TriggerFile};
-use super::{Bundle, Compiled, Environment, Flow, PathPattern, schema};
+use super::{Bundle, Claim, Compiled, Environment, Flow, Parsed, PathPattern, schema};
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::template::is_template;
 use crate::yaml::{self, Doc, child};
 
-pub(super) fn compile(bundle: Bundle, environment: &Environment<'_>) -> Compiled {
+pub(super) fn compile(parsed: Parsed, bundle: Bundle, environment: &Environment<'_>) -> Compiled {
     let stem = stem(&bundle.file).to_owned();
-    let (doc, findings) = yaml::parse(&bundle.file, &bundle.text);
+    let Parsed { doc, findings } = parsed;
     let Some(doc) = doc else {
-        return Compiled { flow: None, name: stem, findings };
+        return Compiled { flow: None, name: stem, findings, claims: Vec::new() };
     };
     let mut linter = Linter { doc: &doc, bundle: &bundle, environment, findings };
     let is_offer = doc.value.get("blueprint").is_some();
     let (name, draft) = if is_offer { linter.offer(&stem) } else { linter.flow(&stem) };
     let findings = in_order(linter.findings);
+    let claims = claims(&doc, &name);
     let flow = draft.filter(|_| !has_errors(&findings)).map(|draft| draft.into_flow(&name, bundle));
-    Compiled { flow, name, findings }
+    Compiled { flow, name, findings, claims }
+}
+
+/// The names under which a file's flow answers.
+fn claims(doc: &Doc, name: &str) -> Vec<Claim> {
+    if !doc.value.is_object() {
+        return Vec::new();
+    }
+    let listed = doc.value.get("aliases").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let aliases = listed.filter_map(|(index, alias)| Some((format!("/aliases/{index}"), alias.as_str()?)));
+    let words = std::iter::once(("/name".to_owned(), name)).chain(aliases);
+    words
+        .map(|(at, word)| Claim { word: word.to_owned(), path: yaml::dotted(&at), place: doc.value_place(&at) })
+        .collect()
 }
 
 /// The file's name without folders and extension.

@@ -33,7 +33,7 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
         actions_per_flow_max: 5,
         nesting_max: 8,
     };
-    compile(bundle, &environment)
+    crate::flow::compile(bundle, &environment)
 }
 
 fn compiled(text: &str) -> Compiled {

@@ -8,11 +8,7 @@ use crate::run::{RunStatus, TriggerData};
 use crate::store::{RunRow, StoredRun};
 
 fn run(flow: &str, at: i64) -> StoredRun {
-    let trigger = TriggerData {
-        method: "POST".into(),
-        body: "{}".into(),
-        ..TriggerData::default()
-    };
+    let trigger = TriggerData { method: "POST".into(), body: "{}".into(), ..TriggerData::default() };
     let row = RunRow::queued(RunId::new(at), flow.into(), 1, at, trigger);
     let run = RunRow { status: RunStatus::Succeeded, finished_at: Some(at + 5), epoch: 1, trigger: None, ..row };
     StoredRun { run, steps: Vec::new() }
@@ -104,7 +100,14 @@ async fn what_would_be_open_to_everybody_does_not_start() {
         let store: Arc<dyn Store> = Arc::new(FakeStore::default());
         let keys = Arc::new(KeyRing::load(store.as_ref(), None).await.expect("a working store"));
         let (library, accept) = (Arc::new(Library::default()), Arc::new(FakeEngine::default()));
-        let deps = Deps { library, accept, store, keys, clock: Arc::new(SystemClock) };
+        let deps = Deps {
+            library,
+            accept,
+            store,
+            keys,
+            clock: Arc::new(SystemClock),
+            reload: Arc::new(FakeReload::default()),
+        };
         Server::bind(config, deps).await.map(|_| ()).map_err(|error| error.to_string())
     };
     let wide = "0.0.0.0:0".parse().expect("address");

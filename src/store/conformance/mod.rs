@@ -55,6 +55,10 @@ macro_rules! conformance {
             rejected_requests_come_back_and_are_marked
             the_inbox_of_a_flow_is_capped
             a_text_is_pinned_once
+            texts_are_pinned_together
+            what_is_live_is_kept_by_file
+            the_generation_never_goes_back
+            retention_keeps_what_is_live
             meta_is_stored_once
             a_rotation_makes_a_slot_one_version_newer
             keys_remember_their_last_use

@@ -153,9 +153,9 @@ fn items_are_lists_of_a_bounded_length() {
     use crate::triggers::items::{ITEMS_MAX, of_list};
     assert_eq!(of_list(json!(null)), Ok(Vec::new()));
     assert_eq!(of_list(json!([1, null])).map(|items| items.len()), Ok(2));
-    assert_eq!(refused(of_list(json!({"a": 1}))), (400, "not_a_list"));
+    assert_eq!(refused(of_list(json!({"a": 1}))), (400, "split_not_a_list"));
     assert_eq!(of_list(vec![0; ITEMS_MAX].into()).map(|items| items.len()), Ok(ITEMS_MAX));
-    assert_eq!(refused(of_list(vec![0; ITEMS_MAX + 1].into())), (400, "too_many_items"));
+    assert_eq!(refused(of_list(vec![0; ITEMS_MAX + 1].into())), (400, "split_too_long"));
 }
 
 #[test]
