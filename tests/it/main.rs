@@ -18,3 +18,8 @@ mod smtp;
 mod smtp_flow;
 mod support;
 mod synced;
+mod trigger_answers;
+mod trigger_concurrency;
+mod trigger_dedupe;
+mod trigger_requests;
+mod trigger_split;

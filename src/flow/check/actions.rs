@@ -37,7 +37,7 @@ impl Block<'_, '_> {
     /// What the templates of the action `id` may name.
     fn names(&self, id: NodeId) -> Names<'_> {
         Names {
-            schema: self.trigger.schema.as_deref(),
+            schema: self.trigger.seen_schema(),
             parameters: self.parameters,
             path_parameters: &self.path_parameters,
             actions: &self.neighbours,

@@ -4,11 +4,13 @@
 //! constants; templates and what they name (`texts`, `references`). A fault in one place never hides one in another.
 
 mod actions;
+mod answers;
 mod blocks;
 pub(super) mod blueprint;
 mod comments;
 mod fixed;
 mod host;
+mod intake;
 mod names;
 mod references;
 mod retry;
@@ -93,6 +95,7 @@ struct Draft {
     plan: super::plan::Plan,
     actions: Vec<super::Action>,
     responds: bool,
+    answers_later: bool,
 }
 
 impl Linter<'_> {
@@ -120,10 +123,11 @@ impl Linter<'_> {
         let trigger_file = file.trigger.as_ref();
         let trigger = self.trigger(checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
         let (actions, plan) = self.actions(&trigger, &parameters);
+        let answers_later = self.answers(&trigger, &actions, &plan);
         let responds = actions
             .iter()
             .any(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds));
-        Draft { file, parameters, trigger, plan, actions, responds }
+        Draft { file, parameters, trigger, plan, actions, responds, answers_later }
     }
 
     /// A checked block as its struct. The check drops what does not fit, so this fails only where check and struct
@@ -209,6 +213,7 @@ impl Draft {
             plan: self.plan,
             actions: self.actions,
             responds: self.responds,
+            answers_later: self.answers_later,
             digest: digest(&bundle),
             bundle,
         }
