@@ -106,7 +106,7 @@ fn general(number: &Number, precision: Option<usize>, culture: &Culture, exponen
     };
     let decimal = Decimal::of(number).significant(precision);
     let magnitude = decimal.exponent();
-    if magnitude >= i32::try_from(precision).unwrap_or(i32::MAX) || magnitude < -5 {
+    if magnitude >= i32::try_from(precision).unwrap_or(i32::MAX) || magnitude <= -5 {
         let trimmed = decimal.trimmed();
         let places = trimmed.digits.len().saturating_sub(1);
         return scientific(&trimmed, places, exponent, 2, culture.point);

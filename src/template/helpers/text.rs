@@ -123,7 +123,7 @@ pub(super) const HELPERS: &[HelperSpec] = &[
         summary: "a number in a standard (C D E F G N P X) or custom (`0,0.00`) .NET format; culture en-US unless given",
         examples: &[
             example("{{formatNumber trigger.body.Price 'N2'}}", r#"{"Price":1234567.891}"#, r#""1,234,567.89""#),
-            example("{{formatNumber trigger.body.Price 'C2' 'de-DE'}}", r#"{"Price":17.35}"#, "\"17,35\u{a0}€\""),
+            example("{{formatNumber trigger.body.Price 'C2' 'de-DE'}}", r#"{"Price":17.35}"#, "\"17,35 €\""),
             example("{{formatNumber 7 '000'}}", "{}", r#""007""#),
             example("{{formatNumber 1234.5 'N1' culture='fr-FR'}}", "{}", "\"1\u{202f}234,5\""),
         ],
