@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::TemplateFinding;
 use super::syntax::{Token, TokenKind, is_name_char};
+use super::{TemplateFinding, helpers};
 
 /// The first habit in a mustache's words; `in_block` when they start with a block's name.
 pub(super) fn find(source: &str, tokens: &[Token], in_block: bool) -> Option<TemplateFinding> {
@@ -275,27 +275,10 @@ impl Rewriter<'_> {
             text = format!("{text} {}", self.expression(depth + 1)?.nested());
             self.take(",");
         }
-        Some(value_of(name, text.get(name.len()..)?.trim()).map_or(Form::Call(text), Form::Operand))
+        let argument = text.get(name.len()..)?.trim().trim_matches('\'');
+        let path = helpers::path_of(name.trim_start_matches('@'), argument);
+        Some(path.map_or(Form::Call(text), Form::Operand))
     }
-}
-
-/// Power Automate's functions that answer what has a path here: `triggerBody()`, `outputs('A')`, …
-fn value_of(function: &str, argument: &str) -> Option<String> {
-    let name = argument.trim_matches('\'');
-    let is_name = !name.is_empty() && name.chars().all(is_name_char);
-    let path = match function.trim_start_matches('@').to_ascii_lowercase().as_str() {
-        "triggerbody" if argument.is_empty() => "trigger.body".to_owned(),
-        "triggeroutputs" if argument.is_empty() => "trigger".to_owned(),
-        "item" if argument.is_empty() => "item".to_owned(),
-        "outputs" if is_name => format!("actions.{name}.outputs"),
-        "body" if is_name => format!("actions.{name}.outputs.body"),
-        "actions" | "variables" | "parameters" if is_name => {
-            format!("{}.{name}", function.trim_start_matches('@').to_ascii_lowercase())
-        }
-        "items" if is_name => format!("loops.{name}.item"),
-        _ => return None,
-    };
-    Some(path)
 }
 
 fn operand_text(form: &Form) -> Option<&str> {
@@ -318,5 +301,8 @@ fn step(text: &str) -> Option<String> {
         .strip_prefix(['\'', '"'])
         .and_then(|rest| rest.strip_suffix(['\'', '"']))
         .filter(|name| !name.is_empty() && !name.contains(']'))?;
-    Some(if name.chars().all(is_name_char) { name.to_owned() } else { format!("[{name}]") })
+    // There, a slash in a name walks.
+    let step = |name: &str| if name.chars().all(is_name_char) { name.to_owned() } else { format!("[{name}]") };
+    let walks = name.contains('/') && name.split('/').all(|part| !part.is_empty());
+    Some(if walks { name.split('/').map(step).collect::<Vec<_>>().join(".") } else { step(name) })
 }

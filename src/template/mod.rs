@@ -187,8 +187,8 @@ impl Template {
         self.body.paths.clone()
     }
 
-    /// Whether two renderings of the same run may differ, as they read the clock or chance (`utcNow`, later `guid`,
-    /// `rand`).
+    /// Whether two renderings of the same run may differ, as they read the clock or chance (`utcNow`, `guid`,
+    /// `rand`, …).
     pub fn is_volatile(&self) -> bool {
         self.body.is_volatile
     }
@@ -196,6 +196,15 @@ impl Template {
     /// Whether the template is exactly one expression, so that its value keeps its JSON type.
     pub fn is_lone_expression(&self) -> bool {
         self.body.lone.is_some()
+    }
+
+    /// The helper that gives the value of a lone expression, and what it gives, where that is never a boolean.
+    pub fn never_a_boolean(&self) -> Option<(&'static str, &'static str)> {
+        let Some(expr::Node::Output(output)) = self.body.lone.and_then(|at| self.body.nodes.get(at)) else {
+            return None;
+        };
+        let (helper, kind) = helpers::result_kind(&output.expr)?;
+        (!kind.may_be(helpers::Kind::Boolean)).then(|| (helper, kind.name()))
     }
 
     /// Renders over `scope`.

@@ -99,7 +99,16 @@ impl Texts<'_> {
             let message = "a condition is one expression; with text around it, it gives a text, never true or false";
             self.report("not_a_boolean", pointer, message.into(), "join expressions: {{and (…) (…)}}, or write a list");
         }
+        if let Some((helper, kind)) = template.never_a_boolean() {
+            let message = format!("a condition is true or false, not {kind}, which `{helper}` gives");
+            self.warn("result_type", pointer, message, "compare it: {{eq … 'INS'}}");
+        }
         Some(template)
+    }
+
+    fn warn(&mut self, code: &'static str, pointer: &str, message: String, help: &str) {
+        let place = self.doc.value_place(pointer);
+        self.findings.push(Diagnostic::new(code, place, dotted(pointer), message).help(help));
     }
 
     fn report(&mut self, code: &'static str, pointer: &str, message: String, help: &str) {
