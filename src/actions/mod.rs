@@ -10,6 +10,7 @@ pub mod http;
 mod input;
 pub mod respond;
 pub mod send_email;
+pub mod terminate;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -30,6 +31,7 @@ pub const ALL: &[&dyn Action] = &[
     &respond::Respond,
     &compose::Compose,
     &delay::Delay,
+    &terminate::Terminate,
 ];
 
 /// The action type `kind`.
@@ -49,7 +51,7 @@ pub fn start(action: &dyn Action, written: &Tree, inputs: &Value, cx: &StartCont
 /// The catalogue of all actions and connectors, for the compiler.
 pub fn catalogue() -> Catalogue {
     Catalogue {
-        actions: ALL.iter().map(|action| action.spec()).collect(),
+        actions: ALL.iter().map(|action| action.spec()).chain(crate::flow::control::specs()).collect(),
         connectors: crate::connectors::ALL.iter().map(|connector| connector.spec()).collect(),
     }
 }
@@ -84,6 +86,8 @@ pub enum Next {
     WaitUntil(Micros),
     /// To answer the request, and then to have ended.
     Answer(Answer),
+    /// To end the run.
+    Terminate(terminate::End),
 }
 
 /// An answer to the waiting request.

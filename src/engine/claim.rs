@@ -109,7 +109,7 @@ async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
         let taken = engine.ports.lanes.reserve(&lane.lane, due.min(CLAIM_LANE_MAX).min(room));
         room -= taken.len();
         if !taken.is_empty() {
-            wants.push(LaneWant { lane: lane.lane.clone(), max: taken.len() });
+            wants.push(LaneWant { lane: lane.lane.clone(), max: taken.len(), gate: None });
             permits.extend(taken);
         }
     }

@@ -1,6 +1,7 @@
 //! A dry run: the real parser, the real templates, the real actor; effects are recorded, delays pass at once, nothing is
 //! stored and nothing is sent.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use super::scope::Values;
 use super::verdict::{Verdict, judge};
 use crate::clock::{Clock, Fut, ManualClock, SystemClock};
 use crate::flow::Flow;
+use crate::flow::plan::NodeId;
 use crate::ids::RunId;
 use crate::outbound::Effects;
-use crate::run::{Failure, Identity, RunState, RunStatus, StepStatus, TriggerData};
+use crate::run::{Failure, Identity, RunState, RunStatus, StepKey, StepStatus, TriggerData};
 use crate::schema::BodyError;
 use crate::store::{RunCommit, StepRow, StoreResult};
 use crate::triggers::request::{self, Problem};
@@ -67,6 +69,8 @@ pub struct DryRun {
 pub struct DryAction {
     /// Its name.
     pub name: String,
+    /// The iterations of the loops round it, outermost first; empty outside every loop.
+    pub index: Vec<u32>,
     /// Its type.
     pub kind: String,
     /// Its connection.
@@ -143,7 +147,7 @@ pub async fn dry_run(input: DryInput) -> DryRun {
         }
     };
     let steps = std::mem::take(&mut *memory.steps.lock().unwrap_or_else(PoisonError::into_inner));
-    let actions = input.flow.actions.iter().map(|action| dry_action(action, &steps)).collect();
+    let actions = listed(&input.flow, &steps);
     DryRun { status, problem: None, body, reason, notes, is_test: parsed.is_test, actions, unused }
 }
 
@@ -208,10 +212,44 @@ fn ports(input: &DryInput, now: i64, memory: Arc<Memory>, drain: watch::Receiver
     }
 }
 
-fn dry_action(action: &crate::flow::Action, steps: &[StepRow]) -> DryAction {
-    let step = steps.iter().find(|step| step.name == action.name);
+/// The actions as they ran: in the order of the file, the iterations of a loop one after the other.
+fn listed(flow: &Flow, steps: &[StepRow]) -> Vec<DryAction> {
+    let steps: HashMap<(&str, &str), &StepRow> =
+        steps.iter().map(|step| ((step.name.as_str(), step.idx.as_str()), step)).collect();
+    let mut listed = Vec::new();
+    list_block(flow, &steps, flow.plan.block(None, 0), "", &mut listed);
+    listed
+}
+
+fn list_block(
+    flow: &Flow,
+    steps: &HashMap<(&str, &str), &StepRow>,
+    nodes: &[NodeId],
+    idx: &str,
+    listed: &mut Vec<DryAction>,
+) {
+    for node in nodes {
+        let action = &flow.actions[*node];
+        listed.push(dry_action(action, idx, steps.get(&(action.name.as_str(), idx)).copied()));
+        for (_, inner) in flow.plan.blocks_of(*node) {
+            if !flow.plan.nodes[*node].kind.is_loop() {
+                list_block(flow, steps, inner, idx, listed);
+                continue;
+            }
+            let has_step =
+                |idx: &str| inner.iter().any(|id| steps.contains_key(&(flow.actions[*id].name.as_str(), idx)));
+            let rounds = (0..).map(|number| StepKey::iteration(idx, number)).take_while(|idx| has_step(idx));
+            for idx in rounds {
+                list_block(flow, steps, inner, &idx, listed);
+            }
+        }
+    }
+}
+
+fn dry_action(action: &crate::flow::Action, idx: &str, step: Option<&StepRow>) -> DryAction {
     DryAction {
         name: action.name.clone(),
+        index: idx.split('.').filter_map(|part| part.parse().ok()).collect(),
         kind: action.kind.clone(),
         connection: action.connection.clone(),
         status: step.map_or(StepStatus::Pending, |step| step.status),
@@ -235,8 +273,7 @@ fn unused(flow: &Flow, body: &Value) -> Vec<String> {
         }
     };
     for action in &flow.actions {
-        note(action.inputs.paths());
-        action.when.iter().for_each(|template| note(template.paths()));
+        action.each_template(&mut |template| note(template.paths()));
     }
     flow.trigger.conditions.iter().for_each(|template| note(template.paths()));
     let mut leaves = Vec::new();

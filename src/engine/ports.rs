@@ -114,6 +114,8 @@ pub struct Limits {
     pub waiting_runs_per_flow_max: u64,
     /// Bytes of one action's outputs as JSON.
     pub outputs_bytes_max: usize,
+    /// Items of one loop or list action.
+    pub iterations_max: usize,
     /// Bounds of one template.
     pub template: template::Limits,
     /// Bounds of a request's body.
@@ -133,6 +135,7 @@ impl Default for Limits {
             active_runs_max: 1024,
             waiting_runs_per_flow_max: 1_000_000,
             outputs_bytes_max: 1 << 20,
+            iterations_max: 100_000,
             template: template::Limits::default(),
             body: crate::triggers::request::BodyLimits::default(),
             run_duration: Duration::from_hours(720),

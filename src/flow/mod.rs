@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod check;
 pub mod control;
+pub mod declared;
 pub mod format;
 pub mod plan;
 pub mod retry;
@@ -20,6 +21,7 @@ use crate::diagnostic::Diagnostic;
 use crate::schema::{BodySchema, Validation};
 use crate::template::{PathRef, Template, Tree};
 use catalogue::Catalogue;
+use control::Control;
 use plan::Plan;
 use retry::RetryPolicy;
 
@@ -184,6 +186,24 @@ pub struct Action {
     pub guard: Vec<PathRef>,
     /// Whether a value from outside chooses the host of `url`: then private addresses are refused.
     pub url_from_value: bool,
+    /// Keys that are rendered once for each item of `from`, with `item` in scope; empty for most actions.
+    pub per_item: Vec<(String, Tree)>,
+    /// What a container decides by; `None`: a leaf.
+    pub control: Option<Control>,
+    /// Whether some template reads its outputs.
+    pub outputs_read: bool,
+}
+
+impl Action {
+    /// Calls `visit` with every template of the action.
+    pub fn each_template<'a>(&'a self, visit: &mut dyn FnMut(&'a Template)) {
+        self.when.iter().for_each(&mut *visit);
+        self.inputs.each_template(visit);
+        self.per_item.iter().for_each(|(_, tree)| tree.each_template(visit));
+        if let Some(control) = &self.control {
+            control.each_template(visit);
+        }
+    }
 }
 
 /// What a flow is compiled against.

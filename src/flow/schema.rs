@@ -114,6 +114,7 @@ impl Editor<'_> {
     fn schema(&mut self, schema: Value, template: bool) -> Value {
         let Value::Object(mut schema) = schema else { return schema };
         let template = template || schema.contains_key("x-template") || schema.contains_key("x-fixed");
+        let holds_actions = schema.contains_key("x-actions");
         if let Some(Value::Object(definitions)) = schema.remove("$defs") {
             for (name, definition) in definitions {
                 let definition = self.schema(definition, false);
@@ -132,6 +133,9 @@ impl Editor<'_> {
             if let Some(inner) = schema.remove(key) {
                 schema.insert(key.into(), self.schema(inner, template));
             }
+        }
+        if holds_actions {
+            schema.insert("items".into(), json!({ "$ref": "#/definitions/action" }));
         }
         for key in ["anyOf", "oneOf"] {
             if let Some(branches) = schema.get_mut(key) {

@@ -5,6 +5,7 @@
 //!    |--skip-----> skipped   |--fail-----> failed|timed_out  |--succeed-> succeeded (a delay has passed)
 //!    |--fail-----> failed    |--retry----> waiting           |--fail----> failed
 //!    |--cancel---> cancelled |--wait-----> waiting           |--cancel--> cancelled
+//!                            |--close----> succeeded|failed (a container)
 //!                            |--interrupt> waiting (the try does not count)
 //! ```
 
@@ -53,6 +54,17 @@ pub enum StepEvent {
         /// Why.
         failure: Failure,
     },
+    /// A container has ended: everything in it has.
+    Close {
+        /// When.
+        at: Micros,
+        /// What it gives, also when it failed.
+        outputs: Value,
+        /// `limit`, ….
+        outcome: Option<String>,
+        /// Why it failed; `None`: it ended well.
+        failure: Option<Failure>,
+    },
     /// A try failed and another one follows.
     Retry {
         /// When.
@@ -88,6 +100,7 @@ impl StepEvent {
             Self::Send { .. } => "send",
             Self::Succeed { .. } => "succeed",
             Self::Fail { .. } => "fail",
+            Self::Close { .. } => "close",
             Self::Retry { .. } => "retry",
             Self::Wait { .. } => "wait",
             Self::Interrupt { .. } => "interrupt",
@@ -141,6 +154,12 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
             let status = if failure.class == Class::TimedOut { TimedOut } else { Failed };
             fail_try(&mut step, at, failure);
             end(&mut step, status, at);
+        }
+        (Running, StepEvent::Close { at, outputs, outcome, failure }) if step.try_started_at.is_none() => {
+            end(&mut step, if failure.is_some() { Failed } else { Succeeded }, at);
+            step.outputs = Some(outputs);
+            step.outcome = outcome;
+            step.error = failure;
         }
         (Running, StepEvent::Retry { at, due_at, failure }) => {
             fail_try(&mut step, at, failure);
@@ -204,6 +223,7 @@ mod tests {
             StepEvent::Send { at: 2 },
             StepEvent::Succeed { at: 3, outputs: Value::Null, outcome: None, possible_repeat: false },
             StepEvent::Fail { at: 3, failure: failure.clone() },
+            StepEvent::Close { at: 3, outputs: Value::Null, outcome: None, failure: None },
             StepEvent::Retry { at: 3, due_at: 9, failure },
             StepEvent::Wait { until: 9 },
             StepEvent::Interrupt { at: 4 },
@@ -226,6 +246,7 @@ mod tests {
             ("running", false, "send", "running"),
             ("running", false, "succeed", "succeeded"),
             ("running", false, "fail", "failed"),
+            ("running", false, "close", "succeeded"),
             ("running", false, "retry", "waiting"),
             ("running", false, "wait", "waiting"),
             ("running", false, "cancel", "cancelled"),
@@ -264,6 +285,17 @@ mod tests {
                 assert!(next(step(status, false), event).is_err());
             }
         }
+    }
+
+    #[test]
+    fn a_container_that_failed_keeps_its_outputs() {
+        let failure = Failure::terminal("x", "y");
+        let event = StepEvent::Close { at: 3, outputs: Value::from(1), outcome: None, failure: Some(failure.clone()) };
+        let closed = next(step(StepStatus::Running, false), event).expect("close");
+        assert_eq!(
+            (closed.status, closed.outputs, closed.error),
+            (StepStatus::Failed, Some(Value::from(1)), Some(failure))
+        );
     }
 
     #[test]

@@ -7,8 +7,10 @@
 #[cfg(test)]
 mod conformance;
 pub mod faulty;
+mod intake;
 pub mod sqlite;
 
+pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -228,6 +230,8 @@ pub struct LaneWant {
     pub lane: String,
     /// At most so many.
     pub max: usize,
+    /// Of a gate's lane: how many runs of the flow may be inside at once. `None`: any number.
+    pub gate: Option<u32>,
 }
 
 /// What waits in a lane.
@@ -239,6 +243,8 @@ pub struct LaneState {
     pub due: u64,
     /// When the next one that is not yet due will be.
     pub next_due_at: Option<Micros>,
+    /// Of a gate's lane: how many runs of the flow are inside. 0 in every other lane.
+    pub inside: u64,
 }
 
 /// A run with its steps.
@@ -342,6 +348,8 @@ pub struct PruneBefore {
     pub rejected: Micros,
     /// Duplicates.
     pub duplicates: Micros,
+    /// Keys that recognise duplicates, by the end of their window.
+    pub dedupe: Micros,
     /// At most so many runs in one call, so that accepts are never kept waiting.
     pub rows_max: usize,
 }
@@ -398,14 +406,21 @@ pub trait Store: Send + Sync + 'static {
     // --- writes: each answers after the sync ---
 
     /// Stores a new run with everything it did before its first effect. A run with that id is there already: a repeat
-    /// after a lost answer, which changes nothing and answers `Ok`. Dropping the future does not take the run back.
+    /// after a lost answer, which changes nothing and answers `Ok`. Dropping the future does not take the run back. A
+    /// run in [`gate_lane`] waits at its flow's gate, however many do.
     fn accept(&self, new: NewRun) -> Fut<'_, StoreResult<()>>;
+    /// Stores what one request brings, all of it or nothing. Who came first with a dedupe key is decided here, by a
+    /// unique key: the others are stored as duplicates, without steps and records. A run that finds its gate full, or
+    /// others waiting there, waits in [`gate_lane`]; when too many would wait, nothing is stored. A run with that id is
+    /// there already: as for `accept`.
+    fn take_in(&self, arrivals: Vec<Arrival>) -> Fut<'_, StoreResult<Intake>>;
     /// Writes one commit of a run. Answers [`StoreError::Fenced`] when owner or epoch do not match; nothing of it is
     /// written then. A repeat under the same epoch is harmless. A run that is to be cancelled is never put aside:
     /// released, it is due at once and in no lane, and `held` becomes `queued`.
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
     /// Takes due, unowned, unfinished runs that are not held: owner set, epoch + 1, status running. Oldest due first in
-    /// each lane. A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
+    /// each lane. From a gate's lane it takes no more than may be inside: they are inside from then on until they end,
+    /// and stand in no lane (the answer names the one they waited in). A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
     /// answer, the runs are given back.
     fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
     /// Registers this node's life and takes the runs of dead owners back: owner null, due now, epoch + 1,

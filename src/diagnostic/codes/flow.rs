@@ -362,4 +362,28 @@ Only one of them can be meant; remove the other.
     - { name: wait, type: delay, until: \"{{trigger.body.callAt}}\" }
 ",
     ),
+    error(
+        "unknown_run_after",
+        "`run_after` names an action that cannot be waited for",
+        "\
+An action waits only for actions that stand before it in the same list. What stands in another block
+ends with its container: wait for the container.
+
+    - { name: create, type: create_record, connection: crm, entity: leads, fields: { subject: x } }
+    - name: tell
+      type: send_email
+      run_after: { create: [failed, timed_out] }
+      connection: mail
+      to: sales@contoso.com
+      subject: the CRM did not take a lead
+",
+    ),
+    error(
+        "too_deep",
+        "containers nest too deep",
+        "\
+The limit is `limits.nesting` in leadflow.yaml (8 levels). Deep nesting is hard to read: join
+conditions with `and`, use `switch` for a chain of conditions, or move a part into a flow of its own.
+",
+    ),
 ];

@@ -7,7 +7,9 @@ use crate::clock::{Micros, micros};
 use crate::engine::Answered;
 use crate::engine::lanes::Permit;
 use crate::engine::ports::Drain;
+use crate::flow::plan::Kind;
 use crate::run::advance::Event;
+use crate::run::blocks::cause;
 use crate::run::transition::StepEvent;
 use crate::run::{RunStatus, Step, StepKey, StepStatus};
 use crate::store::{Inflight, RunCommit, StepIo, StepRow, StoreError};
@@ -50,11 +52,15 @@ impl Actor {
 
     /// After a commit: remembers what is written, answers the request, launches effects.
     pub(in crate::engine) fn committed(&mut self, commit: &RunCommit) {
-        for (key, step) in &self.state.steps {
-            if step.status.is_final() {
-                self.written.insert(key.clone());
+        for key in std::mem::take(&mut self.unwritten) {
+            // A long loop must not keep everything that it has done in memory.
+            if let Some(step) = self.state.steps.get_mut(&key).filter(|_| !key.idx.is_empty()) {
+                step.inputs = None;
+                step.tries = Vec::new();
             }
         }
+        let plan = &self.flow.plan;
+        self.pinned.extend(self.state.active.iter().filter(|key| plan.nodes[key.node].kind != Kind::Leaf).cloned());
         if let Some(answer) = self.answer.take() {
             self.ports.answers.resolve(self.identity.run_id, Answered::Respond(answer));
         }
@@ -134,6 +140,10 @@ impl Actor {
             return (RunStatus::Running, permit.lane().to_owned(), at);
         }
         debug_assert!(inflight.is_empty());
+        if !(self.to_start.is_empty() && self.to_close.is_empty()) {
+            let status = if self.is_busy() { RunStatus::Running } else { RunStatus::Waiting };
+            return (status, String::new(), at);
+        }
         if let Some(wanting) = self.wanting.first() {
             let begun =
                 self.state.steps.values().any(|step| step.status.is_final() || step.status == StepStatus::Waiting);
@@ -162,6 +172,9 @@ impl Actor {
 
     /// Whether a run with nothing in flight stays in memory: its next timer is near.
     pub(super) fn stays(&self, at: Micros) -> bool {
+        if self.is_busy() {
+            return true;
+        }
         let near = at.saturating_add(micros(self.ports.limits.keep_in_memory));
         let timer = self.timers().map(|(due_at, _)| due_at).min();
         self.wanting.is_empty() && *self.ports.drain.borrow() == Drain::No && timer.is_some_and(|due| due <= near)
@@ -170,14 +183,10 @@ impl Actor {
     /// Why the run failed or is held.
     fn code(&self, status: RunStatus) -> Option<String> {
         match status {
-            RunStatus::Failed => {
-                let failed = self
-                    .state
-                    .steps
-                    .values()
-                    .find(|step| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut));
-                failed.and_then(|step| step.error.as_ref()).map(|error| error.code.clone())
+            RunStatus::Failed | RunStatus::Succeeded | RunStatus::Cancelled if self.ending.is_some() => {
+                self.ending.as_ref().and_then(|ending| ending.code.clone())
             }
+            RunStatus::Failed => cause(&self.flow.plan, &self.state).map(|failure| failure.code),
             RunStatus::Held => Some(self.hold.as_ref().map_or("engine_fault", |(code, _)| *code).to_owned()),
             RunStatus::TimedOut => Some("run_duration".to_owned()),
             _ => None,
@@ -188,16 +197,14 @@ impl Actor {
     /// again.
     fn rows(&self) -> Vec<StepRow> {
         let sending = |key: &StepKey| self.admitted.iter().any(|(wanting, _)| wanting.key == *key);
-        self.state
-            .steps
-            .iter()
-            .filter(|(key, step)| match step.status {
-                StepStatus::Waiting => true,
-                StepStatus::Running => self.flow.actions[key.node].volatile && sending(key),
-                status => status.is_final() && !self.written.contains(*key),
-            })
-            .map(|(key, step)| row(&self.flow.actions[key.node].name, key, step))
-            .collect()
+        let is_due = |key: &StepKey, step: &Step| match (self.flow.plan.nodes[key.node].kind, step.status) {
+            (_, StepStatus::Waiting) => true,
+            (Kind::Leaf, _) => self.flow.actions[key.node].volatile && sending(key),
+            _ => !self.pinned.contains(key),
+        };
+        let working = self.waiting().filter(|(key, step)| is_due(key, step));
+        let ended = self.unwritten.iter().filter_map(|key| Some((key, self.state.steps.get(key)?)));
+        ended.chain(working).map(|(key, step)| row(&self.flow.actions[key.node].name, key, step)).collect()
     }
 }
 

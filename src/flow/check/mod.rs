@@ -4,6 +4,7 @@
 //! constants; templates and what they name (`texts`, `references`). A fault in one place never hides one in another.
 
 mod actions;
+mod blocks;
 mod comments;
 mod fixed;
 mod host;

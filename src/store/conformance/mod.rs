@@ -7,11 +7,13 @@ mod handing_out;
 mod keeping;
 mod looking;
 mod running;
+mod taking_in;
 
 pub(crate) use handing_out::*;
 pub(crate) use keeping::*;
 pub(crate) use looking::*;
 pub(crate) use running::*;
+pub(crate) use taking_in::*;
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -62,6 +64,15 @@ macro_rules! conformance {
             lists_leave_values_out
             records_are_found_and_listed
             counts_and_unfinished_agree_with_the_runs
+            the_runs_of_one_request_are_stored_together
+            the_first_with_a_key_runs_and_the_others_are_its_duplicates
+            a_duplicate_writes_nothing_but_itself
+            the_window_counts_from_the_first_lead_and_for_its_flow
+            a_gate_lets_in_as_many_as_it_says_in_their_order
+            a_slot_outlives_a_crash_and_is_free_at_the_end
+            nobody_overtakes_whoever_waits_at_the_gate
+            a_cancelled_run_leaves_the_gate
+            a_list_that_does_not_fit_the_gate_leaves_nothing_behind
             a_store_at_rest_is_well
         }
     };
@@ -221,7 +232,7 @@ pub(crate) async fn stored(store: &dyn Store, run: RunId) -> StoredRun {
 
 /// Claims up to `max` runs of `lane` for [`ME`]; their ids.
 pub(crate) async fn claimed(store: &dyn Store, lane: &str, max: usize, now: Micros) -> Vec<RunId> {
-    let want = LaneWant { lane: lane.to_owned(), max };
+    let want = LaneWant { lane: lane.to_owned(), max, gate: None };
     let runs = store.claim(ME, vec![want], now).await.expect("claims");
     runs.into_iter().map(|stored| stored.run.run_id).collect()
 }

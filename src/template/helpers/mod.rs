@@ -46,6 +46,7 @@ pub(crate) use given::{Given, Lazy};
 
 pub(super) use check::{check_arguments, result_kind, wrong_count};
 pub use culture::names as cultures;
+pub(in crate::template) use logical::same as equals;
 pub(super) use workflow::path_of;
 pub use workflow::{PATHS, WorkflowPath};
 

@@ -204,6 +204,7 @@ fn render(template: &str, vector: &Value, fixtures: &Value) -> Result<Value, Str
     let scope = Scope {
         trigger: &trigger,
         actions: fixture("actions", "actions").unwrap_or(&empty),
+        inner_actions: &[],
         parameters: &empty,
         variables,
         run: &empty,
