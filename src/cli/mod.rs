@@ -10,8 +10,10 @@ mod context;
 mod dry_run;
 mod explain;
 mod flows;
+mod keys;
 mod output;
 mod records;
+mod reference;
 mod rejected;
 mod runs;
 mod schema;
@@ -79,7 +81,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Url(args) => url::run(global, &args),
         Command::Settings => settings::run(global),
         Command::Schema { of, samples } => schema::run(of, &samples),
-        Command::Explain { word } => Ok(explain::run(word.as_deref())),
+        Command::Explain { word, markdown } => Ok(explain::run(word.as_deref(), markdown)),
         Command::Completions { shell } => Ok(completions::run(shell)),
         Command::Later(later) => Ok(usage::later(later.name())),
     }

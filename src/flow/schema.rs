@@ -14,6 +14,16 @@ pub(super) fn of_flow() -> Value {
     schemars::schema_for!(FlowFile).to_value()
 }
 
+/// The declared keys of a flow file and what stands below them, for the reference.
+pub fn flow_keys() -> Value {
+    of_flow()
+}
+
+/// The declared keys that every action has, for the reference.
+pub fn common_keys() -> &'static Value {
+    common()
+}
+
 /// The schema of an action of no known type: the common keys, and others that nobody can judge.
 pub(super) fn of_any_action() -> Value {
     let mut schema = common().clone();

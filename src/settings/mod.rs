@@ -26,7 +26,7 @@ use crate::flow::Defaults;
 use crate::library::load::Sources;
 use crate::secret::Secret;
 use crate::triggers::request::BodyLimits;
-pub use load::{LoadError, LoadOptions, Loaded, Mode, Origins, load, settings_schema};
+pub use load::{DEFAULTS, LoadError, LoadOptions, Loaded, Mode, Origins, load, settings_schema};
 
 /// Resolved settings.
 #[derive(Debug, Clone)]

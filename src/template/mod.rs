@@ -15,6 +15,8 @@ mod syntax;
 pub mod tree;
 
 #[cfg(test)]
+mod scope_tests;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
@@ -173,6 +175,59 @@ pub struct Scope<'a> {
 /// The roots of [`Scope`], for the linter.
 pub const ROOTS: &[&str] =
     &["trigger", "actions", "parameters", "variables", "item", "item_index", "loops", "run", "flow", "environment"];
+
+/// A block of the language, for the reference.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// `if`.
+    pub name: &'static str,
+    /// How it is written.
+    pub usage: &'static str,
+    /// One line: what it does.
+    pub summary: &'static str,
+}
+
+/// The blocks of the language.
+pub const BLOCKS: &[Block] = &[
+    Block {
+        name: "if",
+        usage: "{{#if (eq a b)}}…{{else if c}}…{{else}}…{{/if}}",
+        summary: "writes its inside when the condition is true; anything but a boolean fails",
+    },
+    Block {
+        name: "unless",
+        usage: "{{#unless a}}…{{else}}…{{/unless}}",
+        summary: "writes its inside when the condition is false; anything but a boolean fails",
+    },
+    Block {
+        name: "each",
+        usage: "{{#each list}}…{{item}}…{{item_index}}…{{else}}…{{/each}}",
+        summary: "writes its inside for each item of a list or value of an object, `else` when there is none or null",
+    },
+    Block {
+        name: "with",
+        usage: "{{#with a.b}}…{{name}}…{{else}}…{{/with}}",
+        summary: "writes its inside with the value as the start of paths, `else` when it is null",
+    },
+];
+
+/// The bounds on a template, each with its unit, for the reference.
+pub fn limits() -> Vec<(&'static str, String)> {
+    let bounds = Limits::default();
+    vec![
+        ("length of a template", format!("{} KiB", compile::TEMPLATE_BYTES_MAX / 1024)),
+        ("parentheses in parentheses", compile::PARENTHESES_DEPTH_MAX.to_string()),
+        ("blocks in blocks", compile::BLOCK_DEPTH_MAX.to_string()),
+        (
+            "expressions that one template evaluates, items of lists that helpers walk through included",
+            bounds.steps_max.to_string(),
+        ),
+        (
+            "text that one template writes, lists and objects that helpers make (`limits.template_output`)",
+            format!("{} KiB", bounds.output_bytes_max / 1024),
+        ),
+    ]
+}
 
 impl Template {
     /// Compiles `source`. All faults that can be told apart are reported at once, warnings among them.

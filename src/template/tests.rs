@@ -8,7 +8,7 @@ fn render_to(source: &str, body: &Value, destination: Destination) -> Result<Val
     with_scope(body, |scope| template.render(scope))
 }
 
-fn with_scope<T>(body: &Value, run: impl FnOnce(&Scope<'_>) -> T) -> T {
+pub(super) fn with_scope<T>(body: &Value, run: impl FnOnce(&Scope<'_>) -> T) -> T {
     let trigger = json!({"body": body, "headers": {"x-forwarded-for": "10.0.0.1"}});
     let empty = json!({});
     let parameters = json!({"owner": "a/b c", "limit": 3});
@@ -34,7 +34,7 @@ fn render(source: &str, body: &Value) -> Value {
     render_to(source, body, Destination::Plain).unwrap_or_else(|error| panic!("{source}: {error}"))
 }
 
-fn failure(source: &str, body: &Value) -> &'static str {
+pub(super) fn failure(source: &str, body: &Value) -> &'static str {
     render_to(source, body, Destination::Plain).expect_err(source).code
 }
 
@@ -47,7 +47,7 @@ fn faults(source: &str) -> Vec<(&'static str, String)> {
     findings(source).into_iter().map(|finding| (finding.code, source[finding.range].to_owned())).collect()
 }
 
-fn lead() -> Value {
+pub(super) fn lead() -> Value {
     json!({
         "UserDetails": {"FirstName": "Some", "Email": "s@contoso.com", "field with spaces": 1, "a/b": 2},
         "Score": 42, "Ratio": 1.5, "Big": 9_007_199_254_740_993_i64, "Whole": 1.0, "Yes": true, "Nothing": null,
@@ -365,6 +365,9 @@ fn paths_are_reported_from_the_root() {
 fn volatile_is_what_reads_the_clock() {
     let volatile = |source: &str| Template::compile(source, Destination::Plain).expect(source).is_volatile();
     assert!(volatile("{{utcNow}}") && volatile("{{toLower (utcNow 'd')}}"));
+    assert!(volatile("{{guid}}") && volatile("{{concat 'a' (rand 1 9)}}") && volatile("{{#if true}}{{guid}}{{/if}}"));
+    assert!(volatile("{{getFutureTime 1 'Day'}}") && volatile("{{getPastTime 1 'Day'}}"));
+    assert_ne!(render("{{guid}}", &json!({})), render("{{guid}}", &json!({})));
     assert!(!volatile("{{trigger.body.A}}"));
     assert_eq!(render("{{utcNow}}", &json!({})), json!("2018-03-15T13:05:00.0000000Z"));
     assert_eq!(render("{{utcNow 'HH:mm K' tz='America/New_York'}}", &json!({})), json!("09:05 -04:00"));

@@ -50,7 +50,7 @@ impl Culture {
         let name = name.trim_end_matches('.').to_lowercase();
         let is_it = |known: &&str| known.trim_end_matches('.').to_lowercase() == name;
         let lists = [&self.months, &self.short_months, &self.dated_months];
-        let at = lists.into_iter().find_map(|list| list.iter().position(|known| is_it(&known)))?;
+        let at = lists.into_iter().find_map(|list| list.iter().position(&is_it))?;
         i8::try_from(at + 1).ok()
     }
 }

@@ -85,5 +85,5 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
 ];
 
 /// How far the helpers agree with what was observed on the original engine, in Markdown. A test writes it:
-/// `UPDATE=1 cargo test --lib vectors`.
+/// `UPDATE=1 cargo test --lib vector_tests`.
 pub const AGREEMENT: &str = include_str!("agreement.md");

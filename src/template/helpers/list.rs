@@ -35,7 +35,7 @@ pub(super) const HELPERS: &[HelperSpec] = &[
         arguments: Signature::takes(&["value"], &[Kind::Any]),
         summary: "a list that holds the value; a list stays as it is",
         examples: &[example("{{array 'a'}}", "{}", r#"["a"]"#), example("{{array (createArray 1 2)}}", "{}", "[1,2]")],
-        eval: Eval::Strict(array),
+        eval: Eval::Strict(|given| Ok(array(given))),
         ..PLAIN
     },
     HelperSpec {
@@ -139,11 +139,11 @@ fn create_array(given: &Given<'_>) -> Result<Value, RenderError> {
     Ok((0..given.len()).map(|at| given.value(at).clone()).collect())
 }
 
-fn array(given: &Given<'_>) -> Result<Value, RenderError> {
-    Ok(match given.value(0) {
+fn array(given: &Given<'_>) -> Value {
+    match given.value(0) {
         list @ Value::Array(_) => list.clone(),
         other => Value::Array(vec![other.clone()]),
-    })
+    }
 }
 
 fn range(given: &Given<'_>) -> Result<Value, RenderError> {

@@ -33,7 +33,7 @@ mod workflow;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod vectors;
+mod vector_tests;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -70,6 +70,7 @@ struct Tally {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the report, for who runs the test with --nocapture")]
 fn helpers_agree_with_the_original() {
     let fixtures: Value = serde_json::from_str(FIXTURES).expect("the fixtures are JSON");
     let mut disagreements = Vec::new();
@@ -127,7 +128,7 @@ fn kept_fresh(report: &str) {
         std::fs::write(&file, report).expect("the report can be written");
     }
     let committed = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(committed == report, "{} is stale: UPDATE=1 cargo test --lib vectors", file.display());
+    assert!(committed == report, "{} is stale: UPDATE=1 cargo test --lib vector_tests", file.display());
 }
 
 /// Whether a group of observations is about one function; the others are about the language around them.
