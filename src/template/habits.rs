@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::syntax::{Token, TokenKind, is_name_char};
+use super::syntax::{Token, TokenKind, is_name_char, tokens};
 use super::{TemplateFinding, helpers};
 
 /// The first habit in a mustache's words; `in_block` when they start with a block's name.
@@ -18,6 +18,33 @@ pub(super) fn find(source: &str, tokens: &[Token], in_block: bool) -> Option<Tem
         None => general_help(code).to_owned(),
     };
     Some(TemplateFinding::error(code, span(tokens, at, code), message).help(help))
+}
+
+/// `@{triggerBody()…}` or `@concat(…)` in a text: an expression there, nothing but text here.
+pub(super) fn foreign(text: &str) -> Option<TemplateFinding> {
+    let whole = text.len() - text.trim_start().len();
+    let embedded = text.match_indices("@{").map(|(at, _)| (at, at + 2));
+    let starts = embedded.chain(text[whole..].starts_with('@').then_some((whole, whole + 1)));
+    let is_function = |at: &(usize, usize)| {
+        let rest = text[at.1..].trim_start();
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let name = &rest[..end];
+        rest[end..].starts_with('(') && (helpers::find(name).is_some() || helpers::path_of(name, "").is_some())
+    };
+    let (start, inner) = starts.into_iter().find(is_function)?;
+    let end = if inner - start == 2 {
+        text[inner..].find('}').map_or(text.len(), |length| inner + length)
+    } else {
+        text.trim_end().len()
+    };
+    let form = rewrite(text, &tokens(text, inner..end));
+    let range = start..(end + usize::from(text[end..].starts_with('}')));
+    let message = "this is an expression of Power Automate: here it is text, and stands there as it is";
+    let help = form.map_or_else(
+        || "expressions stand between braces: {{toUpper trigger.body.A}}".to_owned(),
+        |form| format!("write  {{{{{}}}}}", form.alone()),
+    );
+    Some(TemplateFinding::warning("habit_expression", range, message).help(help))
 }
 
 /// The bytes to underline: a call and an index with what they hang on.
@@ -172,7 +199,12 @@ impl Rewriter<'_> {
                 return Some(left);
             }
             self.at += 1;
-            if sign == "|" {
+            if sign == "?" {
+                let then = self.operand(depth)?;
+                self.take(":").then_some(())?;
+                let otherwise = self.expression(depth + 1)?;
+                left = Form::Call(format!("if {} {} {}", left.nested(), then.nested(), otherwise.nested()));
+            } else if sign == "|" {
                 let helper = self.operand(depth)?;
                 left = Form::Call(format!("{} {}", helper.alone(), left.nested()));
             } else if let Some(helper) = helper_of(&sign) {
@@ -189,7 +221,9 @@ impl Rewriter<'_> {
     fn arguments(&mut self, name: &Form, depth: usize) -> Option<Form> {
         let Form::Operand(name) = name else { return None };
         let mut text = name.clone();
-        while self.peek().is_some_and(|next| next != ")" && next != ",") {
+        // An operator behind the arguments takes the whole call.
+        let ends = |token: &Token| token.kind == TokenKind::Sign && self.source[token.range.clone()] != *"!";
+        while self.peek().is_some_and(|next| next != ")" && next != ",") && !ends(&self.tokens[self.at]) {
             text = format!("{text} {}", self.operand(depth)?.nested());
         }
         Some(Form::Call(text))

@@ -291,6 +291,11 @@ pub fn equals(left: &Value, right: &Value) -> bool {
     helpers::equals(left, right)
 }
 
+/// The finding for an expression of Power Automate in a text, `@{triggerBody()}`: here it is text and nothing else.
+pub fn foreign_expression(text: &str) -> Option<TemplateFinding> {
+    habits::foreign(text)
+}
+
 /// Whether `text` holds a template at all.
 pub fn is_template(text: &str) -> bool {
     text.contains("{{")

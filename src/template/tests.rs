@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{Destination, Limits, PathRef, RenderError, Scope, Template, TemplateFinding, lookup};
+use super::{Destination, Limits, PathRef, RenderError, Scope, Template, TemplateFinding, foreign_expression, lookup};
 
 /// Renders `source` over a lead and a few parameters.
 fn render_to(source: &str, body: &Value, destination: Destination) -> Result<Value, RenderError> {
@@ -377,7 +377,7 @@ mod properties {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::{Destination, Template, render_to, with_scope};
+    use super::{Destination, Template, foreign_expression, render_to, with_scope};
 
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -450,6 +450,8 @@ mod properties {
         fn compiling_never_panics(source in ".{0,80}") {
             let _ = Template::compile(&source, Destination::Plain);
             let _ = Template::compile(&format!("{{{{{source}}}}}"), Destination::Html);
+            let _ = foreign_expression(&format!("@{{item({source}"));
+            let _ = foreign_expression(&format!("@item({source}"));
         }
 
         #[test]

@@ -75,6 +75,16 @@ Functions that tell the state of a run are paths; only those that make one value
     workflow()               run and flow
 ",
     ),
+    warning(
+        "habit_expression",
+        "an expression of Power Automate stands in a text",
+        "\
+Only what stands between two braces is evaluated. `@` and `@{…}` are text here and would be sent as such.
+
+    subject: \"New lead: @{triggerBody()?['OfferTitle']}\"      no
+    subject: \"New lead: {{trigger.body.OfferTitle}}\"           yes
+",
+    ),
     error(
         "habit_index",
         "fields and items are reached with dots",

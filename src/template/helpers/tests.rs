@@ -105,14 +105,15 @@ proptest! {
         let most = spec.arguments.max.min(5);
         let count = values.len().clamp(spec.arguments.min, most);
         let values: Vec<Value> = values.iter().map(|text| serde_json::from_str(text).expect("JSON")).collect();
-        let arguments: String = (0..count).map(|at| format!(" trigger.body.values.[{at}]")).collect();
+        let arguments: Vec<String> = (0..count).map(|at| format!("trigger.body.values.[{at}]")).collect();
+        let arguments = arguments.join(" ");
         let option = match (spec.options.last(), named) {
             (Some(option), Some(_)) => format!(" {option}=trigger.body.named"),
             _ => String::new(),
         };
         let named: Value = named.map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON"));
         let body = json!({"values": values, "named": named});
-        match render(&format!("{{{{{}{arguments}{option}}}}}", spec.name), &body) {
+        match render(&format!("{{{{{} {arguments}{option}}}}}", spec.name), &body) {
             Ok(value) => prop_assert!(spec.gives.accepts(&value), "{} {body} gave {value}", spec.name),
             Err(error) => prop_assert!(!error.message.contains("SECRET-LEAD"), "{}", error.message),
         }
