@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Linter;
 use super::blocks::{Outline, Outlined};
+use super::fate::{self, Fates};
 use super::references::{Names, Neighbour};
 use super::shape::{self, Checked};
 use super::texts::Texts;
@@ -59,6 +60,9 @@ impl<'a> Linter<'a> {
             outline,
         };
         self.duplicate_names(&block.outline);
+        let graph = fate::graph(&block.outline);
+        let fates = Fates::of(&block.outline, &graph);
+        self.order(&block.outline, &graph, &fates);
         let mut actions = Vec::new();
         let mut kinds = Vec::new();
         for id in 0..block.outline.actions.len() {

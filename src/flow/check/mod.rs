@@ -6,9 +6,11 @@
 mod actions;
 mod blocks;
 mod comments;
+mod fate;
 mod fixed;
 mod host;
 mod names;
+mod order;
 mod references;
 mod retry;
 mod schema_words;
