@@ -102,6 +102,8 @@ impl<'a> Linter<'a> {
         let own = checked.value.as_object()?;
         let common: CommonKeys = self.read(pointer, &checked.value)?;
         let retry = self.retry(pointer, spec, &common);
+        self.timeout(pointer, spec, &common);
+        self.cases(pointer, &checked.value);
         let connection = self.connection(pointer, spec, own);
         self.own_check(pointer, spec, &checked.value, before);
         let names = block.names(id);
@@ -154,12 +156,8 @@ impl<'a> Linter<'a> {
             self.report("not_yet", &at, message, None);
             return None;
         }
-        let known: Vec<&str> = self.environment.catalogue.actions.iter().map(|spec| spec.kind).collect();
         if !kind.is_empty() {
-            let near = nearest(kind, known.iter().copied());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            let message = format!("there is no action type `{kind}`{near}");
-            self.report("unknown_action_type", &at, message, Some(format!("action types: {}", known.join(" "))));
+            self.unknown_action_type(kind, &at);
         }
         let common = schema::of_any_action();
         shape::check(self.doc, pointer, "an action", &common, block.parameters, &mut self.findings);

@@ -14,6 +14,7 @@ mod order;
 mod references;
 mod retry;
 mod schema_words;
+mod senseless;
 mod shape;
 #[cfg(test)]
 pub(super) mod test_catalogue;
