@@ -123,6 +123,17 @@ impl Fates {
         seer.block(plan.block(None, 0));
         seer.fates
     }
+
+    /// Leaves that have surely not succeeded when the action `id` runs, and so give no outputs.
+    pub(super) fn without_outputs(&self, plan: &Plan, id: NodeId) -> Vec<NodeId> {
+        if !self.nodes[id].may_start {
+            return Vec::new();
+        }
+        let edges = std::iter::once(id).chain(plan.containers(id)).flat_map(|id| &plan.nodes[id].after);
+        let refused =
+            edges.filter(|(_, accepted)| !accepted.contains(StepStatus::Succeeded)).map(|(before, _)| *before);
+        refused.filter(|before| plan.nodes[*before].kind == Kind::Leaf).collect()
+    }
 }
 
 /// One way through a block, as far as later actions can tell it from others.

@@ -8,6 +8,7 @@ mod blocks;
 mod comments;
 mod fate;
 mod fixed;
+mod forms;
 mod host;
 mod names;
 mod order;

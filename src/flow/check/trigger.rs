@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Linter;
-use super::references::Names;
+use super::references::{Known, Names};
 use super::shape::Checked;
 use super::texts::Texts;
 use crate::diagnostic::{Diagnostic, nearest};
@@ -35,6 +35,7 @@ impl Linter<'_> {
             loops: Vec::new(),
             per_item: false,
             sees_inside: false,
+            known: Known::default(),
         };
         let conditions = file.conditions.as_ref().map(|conditions| {
             let mut texts =
