@@ -437,3 +437,62 @@ pub(super) fn graph(outline: &Outline<'_>) -> Plan {
     let kinds: Vec<Kind> = outline.actions.iter().map(|one| control::kind_of(kind(one), &one.value)).collect();
     outline.plan(&kinds)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::flow::catalogue::ActionSpec;
+    use crate::run::tests::player::{self, CASES, Dice};
+    use crate::run::tests::reference;
+
+    /// The flow file that a plan comes from, as far as fates look at it.
+    fn outline<'a>(plan: &Plan, specs: &'a [ActionSpec]) -> Outline<'a> {
+        let one = |node: &crate::flow::plan::Node| {
+            let (kind, value) = match node.kind {
+                Kind::Leaf => ("", json!({ "when": "{{x}}", "body": "{{x}}" })),
+                Kind::If => ("condition", json!({ "when": "{{x}}", "if": "{{x}}" })),
+                Kind::Switch => {
+                    let cases = (0..CASES).map(|case| json!({ "case": case, "actions": [] }));
+                    ("switch", json!({ "when": "{{x}}", "value": "{{x}}", "cases": cases.collect::<Value>() }))
+                }
+                Kind::Each { .. } => ("for_each", json!({ "when": "{{x}}", "items": "{{x}}" })),
+                Kind::Until => ("until", json!({ "when": "{{x}}", "condition": "{{x}}" })),
+                Kind::Scope => ("scope", json!({ "when": "{{x}}" })),
+            };
+            Outlined {
+                pointer: String::new(),
+                value,
+                name: node.name.clone(),
+                spec: specs.iter().find(|spec| spec.kind == kind),
+                parent: node.parent,
+                block: node.block,
+                after: node.after.clone(),
+            }
+        };
+        Outline { actions: plan.nodes.iter().map(one).collect() }
+    }
+
+    /// What a run does is in the set, whatever the plan: "never" is never wrong.
+    #[test]
+    fn what_happens_is_possible() {
+        let specs = control::specs();
+        let (mut never, mut ran) = (0, 0);
+        for seed in 0..3000_u64 {
+            let plan = player::plan(&mut Dice::new(seed));
+            let fates = Fates::of(&outline(&plan, &specs), &plan);
+            never += fates.nodes.iter().filter(|fate| !fate.may_start).count();
+            for (key, status) in reference::outcome(&plan, seed).0 {
+                let fate = &fates.nodes[key.node];
+                if status != StepStatus::Skipped {
+                    ran += 1;
+                    assert!(fate.may_start, "seed {seed}: {key:?} ended {status:?}");
+                    let told = fate.ends.iter().any(|end| end.ran() && end.status() == Some(status));
+                    assert!(told, "seed {seed}: {key:?} ended {status:?}, told were {:?}", fate.ends);
+                }
+            }
+        }
+        assert!(never > 50 && ran > 5000, "{never} that never start, {ran} that ran: too little was tried");
+    }
+}

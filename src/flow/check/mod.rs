@@ -6,6 +6,8 @@
 mod actions;
 mod blocks;
 mod comments;
+#[cfg(test)]
+mod data_tests;
 mod fate;
 mod fixed;
 mod forms;

@@ -304,13 +304,13 @@ impl Names<'_> {
             let help = format!("read the whole list: actions.{}.outputs", self.actions[around].name);
             return Some(Problem::error("unknown_action", message).help(help));
         }
-        if found > own && !self.sees_inside {
+        let inside = self.sees_inside && round(found).any(|container| container == own);
+        if found > own && !inside {
             let message = format!("`{name}` stands further down and has not run yet");
             return Some(Problem::error("unknown_action", message).help("move this action behind it"));
         }
         let has_ended =
             self.awaited.contains(&found) || round(found).any(|container| self.awaited.contains(&container));
-        let inside = self.sees_inside && round(found).any(|container| container == own);
         if has_ended || inside {
             return None;
         }

@@ -96,7 +96,7 @@ actions:
     to: \"{{parameters.team}}\"
     subject: New
     when: [true, \"{{eq trigger.path.id 'x'}}\"]
-  - {name: answer, type: respond, status: 201, body: {id: \"{{actions.notify.outputs.message_id}}\"}}
+  - {name: answer, type: respond, run_after: {notify: [succeeded]}, status: 201, body: {id: \"{{actions.notify.outputs.message_id}}\"}}
 ";
 
 #[test]
@@ -171,7 +171,7 @@ fn keys_and_types_of_an_action_are_told_once_each() {
     case("name: a", "name: a\nsecure: [inputs]", &[("not_yet", 2, 5)]);
     case("name: a", "name: a\ntimeout: 30", &[("bad_duration", 2, 14)]);
     case("name: a", "name: a\ntimeout: soon", &[("bad_duration", 2, 14)]);
-    case("name: a", "name: a\nrun_after: {x: [failed]}", &[("not_yet", 2, 5)]);
+    case("name: a", "name: a\nrun_after: {x: [failed]}", &[("unknown_run_after", 2, 17)]);
     case("name: a", "name: a\nrun_after: x", &[("wrong_type", 2, 16)]);
     case("name: a", "name: a\nretry: {policy: fix}", &[("invalid_value", 2, 21)]);
     case("name: a", "name: a\nretry: {policy: none, count: 2}", &[("bad_retry", 2, 34)]);
@@ -288,7 +288,10 @@ actions:
   - {name: b, type: compose, run_after: {}, inputs: \"{{actions.a.outputs}}\"}
   - {name: c, type: compose, inputs: \"{{actions.b.outputs}} {{actions.a.outputs}}\"}
 ";
-    assert_eq!(told(text), [("unknown_action", 3, 41), ("not_awaited", 4, 56), ("not_awaited", 5, 63)]);
+    assert_eq!(
+        told(text),
+        [("unknown_action", 3, 41), ("not_awaited", 4, 56), ("open_branch", 5, 12), ("not_awaited", 5, 63)]
+    );
 }
 
 #[test]
