@@ -150,7 +150,9 @@ fn as_text(live: &Live, folder: &Folder, differences: &[Difference]) -> String {
             Kind::Removed => text.push_str("  gone\n"),
             Kind::Changed(changes) => {
                 let _ = writeln!(text, "  {}", diff::words(changes));
-                changes.iter().for_each(|change| line(&mut text, change));
+                for change in changes {
+                    line(&mut text, change);
+                }
             }
             Kind::Faulty(findings) => {
                 let kept = live.rows.iter().any(|row| row.flow == *flow || row.file == *file);

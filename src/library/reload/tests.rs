@@ -29,6 +29,7 @@ impl Site {
         let folder = tempfile::tempdir().expect("temporary folder");
         let sources = Sources {
             flows: folder.path().join("flows"),
+            blueprints: folder.path().join("blueprints"),
             schemas: folder.path().join("schemas"),
             connections: BTreeMap::new(),
             parameters: serde_json::json!({}),
