@@ -10,15 +10,15 @@ use crate::actions;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::compile_pinned;
 use crate::engine::dry::{self, DryInput, DryRun};
-use crate::engine::ports::Mocks;
+use crate::engine::ports::{Mocks, Sight};
 use crate::engine::resubmit::{self as again, ResubmitError, Text};
 use crate::flow::Flow;
 use crate::ids::RunId;
-use crate::library::load;
+use crate::library::{FlowSet, Library, load};
 use crate::outbound::Effects;
 use crate::outbound::recorded::Recorded;
 use crate::settings::Settings;
-use crate::store::{FlowText, NewRun, RejectedRow, Store, StoredRun, TextId};
+use crate::store::{Arrival, FlowText, NewRun, RejectedRow, Store, StoredRun, TextId};
 use crate::triggers::request::Problem;
 
 /// Which text a resubmit runs on.
@@ -39,8 +39,13 @@ pub async fn dry_run(
 ) -> anyhow::Result<(DryRun, Vec<Value>)> {
     let recorded = Arc::new(Recorded::new());
     let effects: Arc<dyn Effects> = Arc::clone(&recorded) as Arc<dyn Effects>;
+    let library = Library::default();
+    library.swap(FlowSet::unpinned(
+        load::load(&settings.sources()).files.into_iter().filter_map(|file| file.flow.clone()),
+    ));
     let dry = dry::dry_run(DryInput {
         flow,
+        library: Arc::new(library),
         connections: connect::connections(settings)?,
         effects,
         lead,
@@ -52,14 +57,15 @@ pub async fn dry_run(
     Ok((dry, recorded.effects_json()))
 }
 
-/// Makes a new run of an ended one, from the start or from `action`; a running server takes it at once.
+/// Makes a new run of an ended one, from the start or from `action`; a running server takes it at once. Several runs
+/// where the flow splits a request that it did not split before.
 pub async fn resubmit(
     store: &dyn Store,
     settings: &Settings,
     run: RunId,
     action: Option<&str>,
     origin: Origin,
-) -> anyhow::Result<RunId> {
+) -> anyhow::Result<Vec<RunId>> {
     let stored = store.run(run).await?.with_context(|| format!("there is no run {run}"))?;
     let pinned = pinned(store, &stored).await;
     let current = match origin {
@@ -68,28 +74,29 @@ pub async fn resubmit(
     };
     let now = SystemClock.now();
     let (flow, id) = match (&current, &pinned) {
-        (Some((flow, id)), _) => (flow, *id),
+        (Some((flow, id)), _) => (&**flow, *id),
         (None, Ok(flow)) => (flow, stored.run.text_id),
         (None, Err(why)) => bail!("the run's flow text cannot be read ({why}) and no flow of that name is on disk"),
     };
     let text = Text { flow, id };
+    let (environment, limits) = (environment(settings), connect::limits(settings).template);
     let new = match action {
-        None => again::from_start(&stored, text, now)?,
+        None => again::from_start(&stored, text, Sight { environment: &environment, limits }, now)?,
         Some(action) => {
             let origin_flow =
                 pinned.as_ref().map_err(|why| anyhow::anyhow!("the run's flow text cannot be read: {why}"))?;
-            again::from_action(&stored, origin_flow, text, action, now)?
+            vec![again::from_action(&stored, origin_flow, text, action, now)?]
         }
     };
     keep(store, new).await
 }
 
-/// Makes a run of a refused request, on the flow as it is on disk now. The inner error: it is refused again.
+/// Makes the runs of a refused request, on the flow as it is on disk now. The inner error: it is refused again.
 pub async fn resubmit_rejected(
     store: &dyn Store,
     settings: &Settings,
     row: RejectedRow,
-) -> anyhow::Result<Result<RunId, Problem>> {
+) -> anyhow::Result<Result<Vec<RunId>, Problem>> {
     if let Some(run) = row.resubmitted_as {
         bail!(
             "this request was resubmitted already, as run {run}; to repeat it: leadflow runs resubmit {}",
@@ -99,21 +106,32 @@ pub async fn resubmit_rejected(
     let Some((flow, id)) = current(store, settings, &row.flow).await? else {
         bail!("there is no flow `{}` on disk; a refused request needs one to run on", row.flow);
     };
-    match again::from_rejected(&row, Text { flow: &flow, id }, &settings.limits.body, SystemClock.now()) {
+    let environment = environment(settings);
+    let sight = Sight { environment: &environment, limits: connect::limits(settings).template };
+    let text = Text { flow: &flow, id };
+    match again::from_rejected(&row, text, &settings.limits.body, sight, SystemClock.now()) {
         Ok(new) => {
-            let run = keep(store, new).await?;
-            store.mark_resubmitted(row.id, run).await?;
-            Ok(Ok(run))
+            let runs = keep(store, new).await?;
+            if let Some(first) = runs.first() {
+                store.mark_resubmitted(row.id, *first).await?;
+            }
+            Ok(Ok(runs))
         }
         Err(ResubmitError::Refused(problem)) => Ok(Err(problem)),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn keep(store: &dyn Store, new: NewRun) -> anyhow::Result<RunId> {
-    let run = new.run.run_id;
-    store.accept(new).await?;
-    Ok(run)
+/// Stores all of them or none. A resubmit is never taken for a duplicate.
+async fn keep(store: &dyn Store, new: Vec<NewRun>) -> anyhow::Result<Vec<RunId>> {
+    let runs = new.iter().map(|new| new.run.run_id).collect();
+    let arrivals = new.into_iter().map(|new| Arrival { new, dedupe: None, gate: None }).collect();
+    store.take_in(arrivals).await?;
+    Ok(runs)
+}
+
+fn environment(settings: &Settings) -> Value {
+    settings.environment.clone().map_or(Value::Null, Value::String)
 }
 
 /// The flow that the run is pinned to.
@@ -124,10 +142,10 @@ async fn pinned(store: &dyn Store, stored: &StoredRun) -> Result<Flow, String> {
 }
 
 /// The flow of that name on disk, pinned in the store. A flow that does not check is an error: somebody means to fix it.
-async fn current(store: &dyn Store, settings: &Settings, name: &str) -> anyhow::Result<Option<(Flow, TextId)>> {
+async fn current(store: &dyn Store, settings: &Settings, name: &str) -> anyhow::Result<Option<(Arc<Flow>, TextId)>> {
     let folder = load::load(&settings.sources());
-    let Some(loaded) = folder.files.into_iter().find(|file| file.compiled.name == name) else { return Ok(None) };
-    let Some(flow) = loaded.compiled.flow else {
+    let Some(loaded) = folder.files.into_iter().find(|file| file.name == name) else { return Ok(None) };
+    let Some(flow) = loaded.flow.clone() else {
         bail!("flow `{name}` ({}) does not check; fix it (leadflow check) or use --text original", loaded.file);
     };
     let bundle = serde_json::to_string(&flow.bundle)?;

@@ -14,8 +14,8 @@ use crate::engine::ports::Mocks;
 use crate::flow::Flow;
 use crate::flow::plan::{Kind, NodeId};
 use crate::run::{RunStatus, StepKey, StepStatus};
-use crate::server::view;
 use crate::schema::BodyError;
+use crate::server::view;
 use crate::settings::Settings;
 
 /// What a refused body is called, where a run's status stands.
@@ -30,10 +30,9 @@ const ITERATIONS_SHOWN: usize = 2;
 pub(super) fn run(global: &Global, args: &args::DryRun) -> anyhow::Result<Exit> {
     let settings = context::settings(global, &[])?;
     let loaded = context::one_flow(&settings, &args.flow)?;
-    let Some(flow) = loaded.compiled.flow else { anyhow::bail!("`{}` does not load", args.flow) };
+    let Some(flow) = loaded.flow.clone() else { anyhow::bail!("`{}` does not load", args.flow) };
     let mocks = mocks(args, &flow)?;
     let lead = context::read_lead(&args.lead)?;
-    let flow = std::sync::Arc::new(flow);
     let (dry, effects) = context::block_on(app::dry_run(&settings, std::sync::Arc::clone(&flow), lead, mocks))??;
     if args.json {
         output::json(&as_json(&flow, &dry, &effects));
@@ -60,7 +59,8 @@ fn mocks(args: &args::DryRun, flow: &Flow) -> anyhow::Result<Mocks> {
     if let Some(unknown) = mocks.keys().find(|name| flow.plan.find(name).is_none()) {
         anyhow::bail!("{name}: flow `{}` has no action `{unknown}`", flow.name);
     }
-    let is_container = |name: &&String| flow.plan.find(name).is_some_and(|node| flow.plan.nodes[node].kind != Kind::Leaf);
+    let is_container =
+        |name: &&String| flow.plan.find(name).is_some_and(|node| flow.plan.nodes[node].kind != Kind::Leaf);
     if let Some(container) = mocks.keys().find(is_container) {
         anyhow::bail!(
             "{name}: `{container}` holds actions and cannot be mocked; mock the actions in it: a mock answers in each iteration"
@@ -88,10 +88,43 @@ fn as_json(flow: &Flow, dry: &DryRun, effects: &[Value]) -> Value {
     json!({
         "flow": flow.name,
         "run": { "status": status(dry) },
-        "trigger": { "body": dry.body, "findings": findings(dry) },
+        "trigger": trigger_json(flow, dry),
         "actions": dry.actions.iter().map(action_json).collect::<Vec<_>>(),
         "effects": effects,
     })
+}
+
+/// The body with its findings; `items` where a list is split, `dedupe` where leads are compared.
+fn trigger_json(flow: &Flow, dry: &DryRun) -> Value {
+    let mut trigger = json!({ "body": dry.body, "findings": findings(dry) });
+    if let Some(items) = dry.items {
+        trigger["items"] = json!(items);
+    }
+    if let (Some(key), Some(dedupe)) = (&dry.key, &flow.trigger.dedupe) {
+        let window = crate::units::print_duration(dedupe.window);
+        trigger["dedupe"] = json!({ "key": key.parts, "deduplicated": !key.blank, "window": window });
+    }
+    trigger
+}
+
+/// What `split_on` and `dedupe` make of the lead.
+fn intake(flow: &Flow, dry: &DryRun) -> String {
+    let mut text = String::new();
+    if let Some(items) = dry.items {
+        let this = if items == 0 { "" } else { "; this is the first one" };
+        let _ = writeln!(text, "    split_on: {}{this}", output::count(items, "run"));
+    }
+    if let (Some(key), Some(dedupe)) = (&dry.key, &flow.trigger.dedupe) {
+        let parts = line(&Value::Array(key.parts.clone()).to_string());
+        let window = crate::units::print_duration(dedupe.window);
+        let said = if key.blank {
+            "has a blank part: not deduplicated".to_owned()
+        } else {
+            format!("is the key: the same again within {window} is a duplicate")
+        };
+        let _ = writeln!(text, "    dedupe: {parts} {said}");
+    }
+    text
 }
 
 fn action_json(action: &DryAction) -> Value {
@@ -124,6 +157,7 @@ fn as_text(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) ->
     for finding in findings(dry) {
         let _ = writeln!(text, "    {}  {}", finding.pointer, finding.message);
     }
+    text.push_str(&intake(flow, dry));
     if let Some(reason) = &dry.reason {
         let _ = writeln!(text, "    {}", line(reason));
     }

@@ -66,8 +66,7 @@ pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json
     } else {
         let live = load::load_one(&settings.sources(), &stored.run.flow)
             .ok()
-            .and_then(|loaded| loaded.compiled.flow)
-            .map(|flow| flow.digest);
+            .and_then(|loaded| loaded.flow.as_ref().map(|flow| flow.digest.clone()));
         let look = Look { pinned: pinned.as_ref(), live, outbox: settings.outbox(), now: SystemClock.now() };
         output::answer(&look.text(&stored));
     }
@@ -170,7 +169,8 @@ impl Look<'_> {
     fn action(&self, run: &RunRow, step: &StepRow, label: &str, container: &str) -> String {
         let style = output::Style::stdout();
         let took = step.started_at.map(|start| output::span(step.finished_at.unwrap_or(self.now) - start));
-        let words = [container.to_owned(), tries(step), self.detail(run, step)].into_iter().filter(|part| !part.is_empty());
+        let words =
+            [container.to_owned(), tries(step), self.detail(run, step)].into_iter().filter(|part| !part.is_empty());
         let line = format!(
             "  {}  {label}  {:<8} {}",
             style.status(mark(step.status)),
@@ -253,6 +253,14 @@ fn lead(run: &RunRow) -> String {
 
 fn lineage(run: &RunRow) -> Vec<String> {
     let mut lines = Vec::new();
+    let trigger = run.trigger.iter();
+    lines.extend(
+        trigger.clone().filter_map(|trigger| trigger.item).map(|item| format!("item {} of its request", item + 1)),
+    );
+    lines.extend(trigger.flat_map(|trigger| &trigger.notes).map(|note| {
+        let words = format!("{} {}", note.pointer, note.message);
+        format!("note: {}", output::one_line(words.trim(), VALUE_CHARS_MAX))
+    }));
     lines.extend(run.duplicate_of.map(|first| format!("duplicate of run …{}", first.short())));
     lines.extend(run.origin_run.map(|origin| format!("resubmit of run …{}", origin.short())));
     if run.cancel && !run.status.is_final() {
@@ -306,7 +314,8 @@ fn advice(run: &RunRow, steps: &[StepRow], flow: Option<&Flow>) -> String {
         return format!("again: leadflow runs resubmit {id}\n");
     };
     let standing = view::standing(steps);
-    let is_leaf = |name: &str| flow.is_none_or(|flow| flow.actions.iter().all(|one| one.name != name || one.control.is_none()));
+    let is_leaf =
+        |name: &str| flow.is_none_or(|flow| flow.actions.iter().all(|one| one.name != name || one.control.is_none()));
     let mut done: Vec<&str> = standing
         .iter()
         .filter(|(name, status)| *status == StepStatus::Succeeded && is_leaf(name))

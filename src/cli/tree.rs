@@ -98,7 +98,8 @@ impl<T> Tree<'_, '_, T> {
         let flow = self.flow;
         for (number, nodes) in flow.plan.blocks_of(key.node) {
             let step = |node: &NodeId| self.run.steps.get(&StepKey { node: *node, idx: key.idx.clone() });
-            let is_off = |node: &NodeId| step(node).is_some_and(|step| step.outcome.as_deref() == Some(SKIPPED_BY_BRANCH));
+            let is_off =
+                |node: &NodeId| step(node).is_some_and(|step| step.outcome.as_deref() == Some(SKIPPED_BY_BRANCH));
             if nodes.iter().all(is_off) {
                 let names: Vec<&str> = nodes.iter().map(|node| flow.plan.nodes[*node].name.as_str()).collect();
                 self.entries.push(Entry::Note(format!("{}not taken: {}", "  ".repeat(depth), names.join(", "))));
@@ -141,11 +142,8 @@ impl<T> Tree<'_, '_, T> {
 
     fn loop_of(&mut self, key: &StepKey, turns: &[(String, bool)], depth: usize) {
         let bad = turns.iter().enumerate().filter(|(_, (_, well))| !well).map(|(at, _)| at).take(BAD_SHOWN_MAX);
-        let shown: BTreeSet<usize> = if turns.len() <= WHOLE_MAX {
-            (0..turns.len()).collect()
-        } else {
-            (0..self.first).chain(bad).collect()
-        };
+        let shown: BTreeSet<usize> =
+            if turns.len() <= WHOLE_MAX { (0..turns.len()).collect() } else { (0..self.first).chain(bad).collect() };
         for at in &shown {
             self.block(Some(key.node), 0, &turns[*at].0, depth);
         }

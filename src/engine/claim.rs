@@ -12,7 +12,7 @@ use super::texts::TextError;
 use super::{Engine, restore};
 use crate::clock::{Micros, micros};
 use crate::run::RunStatus;
-use crate::store::{LaneState, LaneWant, RunCommit, StoreResult, StoredRun};
+use crate::store::{LaneState, LaneWant, RunCommit, StoreResult, StoredRun, gated_flow};
 use crate::triggers::request::{self, BodyLimits};
 
 /// Most runs of one lane in one claim.
@@ -101,15 +101,25 @@ async fn find_astray(engine: &Arc<Engine>) -> StoreResult<()> {
 async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
     let now = engine.ports.clock.now();
     let lanes = engine.store.lanes(now).await?;
-    let mut room = engine.ports.limits.active_runs_max.saturating_sub(engine.active_runs());
+    let mut room = engine.ports.limits().active_runs_max.saturating_sub(engine.active_runs());
     let mut permits: Vec<Permit> = Vec::new();
     let mut wants = Vec::new();
     for lane in lanes.iter().filter(|lane| lane.due > 0) {
         let due = usize::try_from(lane.due).unwrap_or(usize::MAX);
+        if let Some(flow) = gated_flow(&lane.lane) {
+            let gate = engine.inside_max(flow, lane);
+            let free = gate.map_or(u64::MAX, |most| u64::from(most).saturating_sub(lane.inside));
+            let max = due.min(CLAIM_LANE_MAX).min(room).min(usize::try_from(free).unwrap_or(usize::MAX));
+            room -= max;
+            if max > 0 {
+                wants.push(LaneWant { lane: lane.lane.clone(), max, gate });
+            }
+            continue;
+        }
         let taken = engine.ports.lanes.reserve(&lane.lane, due.min(CLAIM_LANE_MAX).min(room));
         room -= taken.len();
         if !taken.is_empty() {
-            wants.push(LaneWant { lane: lane.lane.clone(), max: taken.len() });
+            wants.push(LaneWant { lane: lane.lane.clone(), max: taken.len(), gate: None });
             permits.extend(taken);
         }
     }
@@ -145,6 +155,14 @@ fn settle_backlogs(engine: &Engine, lanes: &[LaneState], claimed: &[StoredRun], 
     }
     let next = lanes.iter().filter_map(|lane| lane.next_due_at).min().unwrap_or(Micros::MAX);
     next.min(now + micros(FULL_POLL))
+}
+
+impl Engine {
+    /// How many runs of `flow` may be inside its gate: as it is loaded; of a flow that is not, as it was.
+    fn inside_max(&self, flow: &str, lane: &LaneState) -> Option<u32> {
+        let known = self.gates.lock().unwrap_or_else(PoisonError::into_inner).get(flow).copied();
+        known.unwrap_or(lane.inside_max)
+    }
 }
 
 /// Gives a claimed run its actor, or holds it when its text cannot be read.
@@ -203,13 +221,16 @@ async fn close(engine: &Arc<Engine>, stored: &StoredRun, status: RunStatus, code
         status,
         code: Some(code.to_owned()),
         finished_at: status.is_final().then_some(now),
-        lane: stored.run.lane.clone(),
+        // A run that came through its gate never goes back to it.
+        lane: if gated_flow(&stored.run.lane).is_some() { String::new() } else { stored.run.lane.clone() },
         due_at: if held { Micros::MAX } else { now + micros(FULL_POLL) },
         release: true,
         inflight: if status.is_final() { Vec::new() } else { stored.run.inflight.clone() },
         answer: None,
         steps: Vec::new(),
         records: Vec::new(),
+        starts: Vec::new(),
+        wakes: stored.run.parent.as_ref().filter(|_| status.is_final()).map(|parent| (parent.run, now)),
     };
     if let Err(error) = engine.store.commit(commit).await {
         tracing::warn!(run = %stored.run.run_id, %error, "cannot give a claimed run back; looking again soon");

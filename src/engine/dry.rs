@@ -2,7 +2,7 @@
 //! stored and nothing is sent.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -11,24 +11,31 @@ use tokio::sync::{Notify, watch};
 
 use super::actor::{Actor, Seed};
 use super::answers::Answers;
+use super::dedupe::{self, Key};
 use super::lanes::Lanes;
-use super::ports::{Connections, Drain, Journal, Limits, Mocks, Ports};
+use super::ports::{CallEnd, Connections, Drain, Journal, Limits, Mocks, Ports};
+use super::restore;
 use super::scope::Values;
+use super::split::{SplitFault, split};
 use super::verdict::{Verdict, judge};
-use crate::clock::{Clock, Fut, ManualClock, SystemClock};
+use crate::clock::{Clock, Fut, ManualClock, Micros, SystemClock};
 use crate::flow::Flow;
 use crate::flow::plan::NodeId;
 use crate::ids::RunId;
+use crate::library::Library;
 use crate::outbound::Effects;
 use crate::run::{Failure, Identity, RunState, RunStatus, StepKey, StepStatus, TriggerData};
 use crate::schema::BodyError;
-use crate::store::{RunCommit, StepRow, StoreResult};
+use crate::store::{NewRun, RunCommit, StepRow, StoreResult};
+use crate::template::RenderError;
 use crate::triggers::request::{self, Problem};
 
 /// What a dry run is made of.
 pub struct DryInput {
     /// The flow.
     pub flow: Arc<Flow>,
+    /// The flows that it may call.
+    pub library: Arc<Library>,
     /// Its connections: only their connectors are used.
     pub connections: Connections,
     /// What records the effects.
@@ -58,10 +65,23 @@ pub struct DryRun {
     pub notes: Vec<BodyError>,
     /// Whether it is a test lead.
     pub is_test: bool,
+    /// How many items the list has that the trigger splits: so many runs there would be. This is the first one.
+    pub items: Option<usize>,
+    /// What recognises the same lead.
+    pub key: Option<DryKey>,
     /// The actions, in the order of the file.
     pub actions: Vec<DryAction>,
     /// Fields of the body that no template reads, as dotted paths.
     pub unused: Vec<String>,
+}
+
+/// The dedupe key of a dry run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DryKey {
+    /// Its parts, rendered.
+    pub parts: Vec<Value>,
+    /// Whether one of them is blank: then the lead is not deduplicated.
+    pub blank: bool,
 }
 
 /// One action of a dry run.
@@ -89,73 +109,208 @@ pub struct DryAction {
     pub error: Option<Failure>,
 }
 
-/// Remembers steps instead of storing them.
-#[derive(Default)]
+/// What all runs of a dry run share.
+struct Kit {
+    library: Arc<Library>,
+    connections: Connections,
+    effects: Arc<dyn Effects>,
+    environment: Value,
+    limits: Limits,
+    now: Micros,
+}
+
+impl Kit {
+    fn new(input: &DryInput, now: Micros) -> Self {
+        let mut limits = input.limits.clone();
+        // Nothing leaves memory: a dry run waits out every delay on its own clock.
+        limits.keep_in_memory = Duration::MAX;
+        limits.run_duration = Duration::MAX;
+        Self {
+            library: Arc::clone(&input.library),
+            connections: input.connections.clone(),
+            effects: Arc::clone(&input.effects),
+            environment: input.environment.clone().map_or(Value::Null, Value::String),
+            limits,
+            now,
+        }
+    }
+
+    fn ports(&self, memory: Arc<Memory>, mocks: Mocks, drain: watch::Receiver<Drain>) -> Ports {
+        Ports {
+            owner: "dry-run".to_owned(),
+            journal: memory,
+            effects: Arc::clone(&self.effects),
+            library: Arc::clone(&self.library),
+            connections: ArcSwap::from_pointee(self.connections.clone()),
+            clock: Arc::new(ManualClock::new(self.now)),
+            lanes: Lanes::new(usize::MAX, Arc::new(Notify::new())),
+            answers: Answers::default(),
+            bounds: ArcSwap::from_pointee(self.limits.clone()),
+            environment: self.environment.clone(),
+            dice: || 0.5,
+            mocks,
+            drain,
+        }
+    }
+}
+
+/// Remembers steps instead of storing them, and plays the runs that are called.
 struct Memory {
+    kit: Arc<Kit>,
     /// By name and index.
     steps: Mutex<HashMap<(String, String), StepRow>>,
-    status: Mutex<Option<RunStatus>>,
+    end: Mutex<Option<CallEnd>>,
+    called: Mutex<HashMap<RunId, CallEnd>>,
+}
+
+impl Memory {
+    fn new(kit: &Arc<Kit>) -> Arc<Self> {
+        let (steps, end, called) = Default::default();
+        Arc::new(Self { kit: Arc::clone(kit), steps, end, called })
+    }
+
+    fn status(&self) -> Option<RunStatus> {
+        locked(&self.end).as_ref().map(|end| end.status)
+    }
+
+    /// Plays a called run to its end.
+    async fn play(&self, new: NewRun) {
+        let run = new.run;
+        let mut end = CallEnd { status: run.status, code: run.code.clone(), answer: None };
+        let live = self.kit.library.live();
+        let flow = live.resolve(&run.flow).map(|(live, _)| Arc::clone(&live.flow));
+        if let (false, Some(flow), Some(trigger)) = (run.status.is_final(), flow, &run.trigger)
+            && let Ok(parsed) = request::parse(&flow, trigger, &self.kit.limits.body)
+        {
+            let identity = restore::identity(&run);
+            let memory = Self::new(&self.kit);
+            let (_drain, drain) = watch::channel(Drain::No);
+            let ports = Arc::new(self.kit.ports(Arc::clone(&memory), Mocks::new(), drain));
+            let values = Values::new(&flow, &identity, parsed.trigger);
+            play(&flow, &ports, identity, values).await;
+            end = locked(&memory.end).take().unwrap_or(end);
+        }
+        locked(&self.called).insert(run.run_id, end);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Journal for Memory {
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>> {
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        steps.extend(commit.steps.into_iter().map(|step| ((step.name.clone(), step.idx.clone()), step)));
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit.status);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async move {
+            for new in commit.starts {
+                self.play(new).await;
+            }
+            let rows = commit.steps.into_iter().map(|step| ((step.name.clone(), step.idx.clone()), step));
+            locked(&self.steps).extend(rows);
+            let mut end = locked(&self.end);
+            let answer = commit.answer.or_else(|| end.take().and_then(|end| end.answer));
+            *end = Some(CallEnd { status: commit.status, code: commit.code, answer });
+            Ok(())
+        })
+    }
+
+    fn called(&self, run: RunId) -> Fut<'_, StoreResult<Option<CallEnd>>> {
+        Box::pin(std::future::ready(Ok(locked(&self.called).get(&run).cloned())))
     }
 }
 
-/// Runs a lead through a flow without a trace.
+/// Runs a lead through a flow without a trace. Of a list that the trigger splits, the first item.
 pub async fn dry_run(input: DryInput) -> DryRun {
     let now = SystemClock.now();
-    let (trigger, parsed) = match receive(&input) {
+    let run_id = RunId::new(now);
+    let memory = Memory::new(&Arc::new(Kit::new(&input, now)));
+    let (_drain, drain) = watch::channel(Drain::No);
+    let ports = Arc::new(memory.kit.ports(Arc::clone(&memory), input.mocks.clone(), drain));
+    let flow = input.flow.name.clone();
+    let mut identity = Identity { run_id, flow, key_run: run_id, received_at: now, is_test: false, parent: None };
+    let (parsed, items) = match receive(&input, &identity, &ports) {
         Ok(received) => received,
         Err(problem) => return refused(problem),
     };
-    let run_id = RunId::new(now);
-    let identity =
-        Identity { run_id, flow: input.flow.name.clone(), key_run: run_id, received_at: now, is_test: parsed.is_test };
-    drop(trigger);
-    let memory = Arc::new(Memory::default());
-    let (_drain, drain) = watch::channel(Drain::No);
-    let ports = Arc::new(ports(&input, now, Arc::clone(&memory), drain));
+    identity.is_test = parsed.is_test;
     let body = parsed.trigger.get("body").cloned().unwrap_or(Value::Null);
-    let unused = unused(&input.flow, &body);
-    let mut notes = parsed.notes;
-    let mut reason = None;
-    let values = Values::new(&input.flow, &identity, parsed.trigger);
-    let status = match judge(&input.flow, &identity, &values, &ports) {
-        Verdict::Run => {
-            play(&input.flow, &ports, identity, values).await;
-            *memory.status.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-        Verdict::TestLead => {
-            reason = Some("a test lead, and `test_leads` has `run: false`".to_owned());
-            Some(RunStatus::Skipped)
-        }
-        Verdict::Condition(number) => {
-            reason = Some(format!("condition {number} of the trigger is false"));
-            Some(RunStatus::Skipped)
-        }
-        Verdict::Fault(error) => {
-            let message = format!("a condition could not be evaluated: {} ({})", error.message, error.code);
-            notes.push(BodyError { pointer: String::new(), message });
-            Some(RunStatus::Failed)
-        }
+    let mut dry = DryRun {
+        status: None,
+        problem: None,
+        reason: None,
+        notes: parsed.notes,
+        is_test: parsed.is_test,
+        items: None,
+        key: None,
+        actions: Vec::new(),
+        unused: unused(&input.flow, &body),
+        body,
     };
-    let steps = std::mem::take(&mut *memory.steps.lock().unwrap_or_else(PoisonError::into_inner));
-    let actions = listed(&input.flow, &steps);
-    DryRun { status, problem: None, body, reason, notes, is_test: parsed.is_test, actions, unused }
+    match items {
+        Ok(items) => dry.items = items,
+        Err(error) => dry.fail("split_on", &error),
+    }
+    let values = Values::new(&input.flow, &identity, parsed.trigger);
+    if dry.items == Some(0) {
+        dry.skip("split_on gives no items".to_owned());
+    } else if dry.status.is_none() {
+        match judge(&input.flow, &identity, &values, ports.sight()) {
+            Verdict::Run => {
+                dry.ask_key(dedupe::key(&input.flow, &identity, &values, ports.sight()));
+                play(&input.flow, &ports, identity, values).await;
+                dry.status = memory.status();
+            }
+            Verdict::TestLead => dry.skip("a test lead, and `test_leads` has `run: false`".to_owned()),
+            Verdict::Condition(number) => dry.skip(format!("condition {number} of the trigger is false")),
+            Verdict::Fault(error) => dry.fail("a condition", &error),
+        }
+    }
+    let steps = std::mem::take(&mut *locked(&memory.steps));
+    dry.actions = listed(&input.flow, &steps);
+    dry
 }
 
-fn receive(input: &DryInput) -> Result<(TriggerData, request::Parsed), Problem> {
+impl DryRun {
+    fn skip(&mut self, reason: String) {
+        (self.status, self.reason) = (Some(RunStatus::Skipped), Some(reason));
+    }
+
+    fn fail(&mut self, what: &str, error: &RenderError) {
+        let message = format!("{what} could not be evaluated: {} ({})", error.message, error.code);
+        self.status = Some(RunStatus::Failed);
+        self.notes.push(BodyError { pointer: String::new(), message });
+    }
+
+    fn ask_key(&mut self, key: Key) {
+        self.notes.extend(key.note());
+        self.key = match key {
+            Key::Known(parts, _) => Some(DryKey { parts, blank: false }),
+            Key::Blank(parts) => Some(DryKey { parts, blank: true }),
+            Key::NotAsked | Key::Fault(_) => None,
+        };
+    }
+}
+
+/// What the trigger makes of a request: what a run sees, and how many items a list has that is split.
+type Received = (request::Parsed, Result<Option<usize>, RenderError>);
+
+fn receive(input: &DryInput, identity: &Identity, ports: &Ports) -> Result<Received, Problem> {
+    let (flow, limits) = (&input.flow, &input.limits.body);
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    let body = request::decode(&headers, &input.lead, &input.limits.body)?;
-    let method = input.flow.trigger.methods.first().cloned().unwrap_or_else(|| "POST".to_owned());
-    let trigger = TriggerData { method, path: Vec::new(), query: Vec::new(), headers, body };
-    let parsed = request::parse(&input.flow, &trigger, &input.limits.body)?;
-    Ok((trigger, parsed))
+    let body = request::decode(&headers, &input.lead, limits)?;
+    let method = flow.trigger.methods.first().cloned().unwrap_or_else(|| "POST".to_owned());
+    let trigger = TriggerData { method, headers, body, ..TriggerData::default() };
+    let parsed = request::parse(flow, &trigger, limits)?;
+    if flow.trigger.split_on.is_none() {
+        return Ok((parsed, Ok(None)));
+    }
+    match split(flow, identity, &trigger, &parsed.trigger, ports.sight()) {
+        Ok(items) => {
+            let first = items.first().map(|item| request::parse(flow, item, limits)).transpose()?;
+            Ok((first.unwrap_or(parsed), Ok(Some(items.len()))))
+        }
+        Err(SplitFault::Refused(problem)) => Err(problem),
+        Err(SplitFault::Render(error)) => Ok((parsed, Err(error))),
+    }
 }
 
 fn refused(problem: Problem) -> DryRun {
@@ -166,6 +321,8 @@ fn refused(problem: Problem) -> DryRun {
         reason: None,
         notes: Vec::new(),
         is_test: false,
+        items: None,
+        key: None,
         actions: Vec::new(),
         unused: Vec::new(),
     }
@@ -187,27 +344,6 @@ async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, values: 
     });
     actor.begin();
     actor.run(false).await;
-}
-
-fn ports(input: &DryInput, now: i64, memory: Arc<Memory>, drain: watch::Receiver<Drain>) -> Ports {
-    let mut limits = input.limits.clone();
-    // Nothing leaves memory: a dry run waits out every delay on its own clock.
-    limits.keep_in_memory = Duration::MAX;
-    limits.run_duration = Duration::MAX;
-    Ports {
-        owner: "dry-run".to_owned(),
-        journal: memory,
-        effects: Arc::clone(&input.effects),
-        connections: ArcSwap::from_pointee(input.connections.clone()),
-        clock: Arc::new(ManualClock::new(now)),
-        lanes: Lanes::new(usize::MAX, Arc::new(Notify::new())),
-        answers: Answers::default(),
-        limits,
-        environment: input.environment.clone().map_or(Value::Null, Value::String),
-        dice: || 0.5,
-        mocks: input.mocks.clone(),
-        drain,
-    }
 }
 
 /// The actions as they ran: in the order of the file, the iterations of a loop one after the other.
@@ -281,6 +417,7 @@ fn unused(flow: &Flow, body: &Value) -> Vec<String> {
         action.each_template(&mut |template| note(template.paths()));
     }
     flow.trigger.conditions.iter().for_each(|template| note(template.paths()));
+    flow.trigger.dedupe.iter().flat_map(|dedupe| &dedupe.key).for_each(|template| note(template.paths()));
     let mut leaves = Vec::new();
     collect_leaves(body, &mut Vec::new(), &mut leaves);
     leaves

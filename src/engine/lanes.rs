@@ -2,15 +2,18 @@
 //! down fills its own lane and delays nobody else.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::store::{gate_lane, gated_flow};
 
 /// Slots in use and runs that wait in the store, by lane.
 #[derive(Debug)]
 pub struct Lanes {
     by_name: Mutex<HashMap<String, Lane>>,
-    default_slots: usize,
+    default_slots: AtomicUsize,
     wake: Arc<Notify>,
 }
 
@@ -61,10 +64,15 @@ impl Drop for Permit {
 }
 
 impl Lanes {
+    /// Something is due that did not come from outside: a claim may look at once.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// No lanes in use; lanes that are not [`Lanes::set_slots`] have `default_slots`. `wake` is told when a slot of a
     /// lane with a backlog becomes free, and when a backlog grows.
     pub fn new(default_slots: usize, wake: Arc<Notify>) -> Arc<Self> {
-        Arc::new(Self { by_name: Mutex::default(), default_slots: default_slots.max(1), wake })
+        Arc::new(Self { by_name: Mutex::default(), default_slots: AtomicUsize::new(default_slots.max(1)), wake })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Lane>> {
@@ -76,11 +84,17 @@ impl Lanes {
         self.lock().entry(lane.to_owned()).or_default().slots = Some(slots.max(1));
     }
 
+    /// Changes the number of slots of lanes that have no number of their own.
+    pub fn set_default_slots(&self, slots: usize) {
+        self.default_slots.store(slots.max(1), Ordering::Relaxed);
+    }
+
     /// A slot for a run that comes fresh: refused while others wait in the store, or it would overtake them for ever.
     pub fn try_enter(self: &Arc<Self>, lane: &str) -> Option<Permit> {
         let mut lanes = self.lock();
         let entry = lanes.entry(lane.to_owned()).or_default();
-        if entry.backlog > 0 || entry.used >= entry.slots.unwrap_or(self.default_slots) {
+        if entry.backlog > 0 || entry.used >= entry.slots.unwrap_or_else(|| self.default_slots.load(Ordering::Relaxed))
+        {
             return None;
         }
         entry.used += 1;
@@ -91,7 +105,11 @@ impl Lanes {
     pub fn reserve(self: &Arc<Self>, lane: &str, wanted: usize) -> Vec<Permit> {
         let mut lanes = self.lock();
         let entry = lanes.entry(lane.to_owned()).or_default();
-        let free = entry.slots.unwrap_or(self.default_slots).saturating_sub(entry.used).min(wanted);
+        let free = entry
+            .slots
+            .unwrap_or_else(|| self.default_slots.load(Ordering::Relaxed))
+            .saturating_sub(entry.used)
+            .min(wanted);
         entry.used += free;
         (0..free).map(|_| Permit { lanes: Arc::clone(self), lane: lane.to_owned(), quiet: false }).collect()
     }
@@ -116,7 +134,13 @@ impl Lanes {
 
     /// Whether anybody waits in the store for a slot.
     pub fn has_backlog(&self) -> bool {
-        self.lock().values().any(|lane| lane.backlog > 0)
+        // Whoever waits at a gate waits for a run of its flow to end, which is told separately.
+        self.lock().iter().any(|(name, lane)| lane.backlog > 0 && gated_flow(name).is_none())
+    }
+
+    /// Whether a run waits at the gate of `flow`.
+    pub fn waits_at_gate(&self, flow: &str) -> bool {
+        self.lock().get(&gate_lane(flow)).is_some_and(|lane| lane.backlog > 0)
     }
 }
 

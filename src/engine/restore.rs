@@ -19,6 +19,7 @@ pub(super) fn identity(run: &RunRow) -> Identity {
         key_run: run.key_run,
         received_at: run.received_at,
         is_test: run.is_test,
+        parent: run.parent.clone(),
     }
 }
 
@@ -72,9 +73,9 @@ fn drop_what_is_over(steps: &mut BTreeMap<StepKey, Step>, plan: &Plan) {
     }
     steps.retain(|key, _| match round_of(key) {
         None => true,
-        Some((of_loop, number)) => at_work
-            .get(&of_loop)
-            .is_some_and(|last| plan.nodes[of_loop.node].kind != Kind::Until || number == *last),
+        Some((of_loop, number)) => {
+            at_work.get(&of_loop).is_some_and(|last| plan.nodes[of_loop.node].kind != Kind::Until || number == *last)
+        }
     });
 }
 
@@ -95,5 +96,6 @@ fn step(row: StepRow, is_leaf: bool, now: Micros) -> Step {
         possible_repeat: row.possible_repeat,
         tries: row.io.tries,
         try_started_at: None,
+        child: row.io.child,
     }
 }

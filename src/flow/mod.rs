@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::schema::{BodySchema, Validation};
 use crate::template::{PathRef, Template, Tree};
+use crate::yaml::{self, Doc};
 use catalogue::Catalogue;
 use control::Control;
 use plan::Plan;
@@ -46,10 +47,20 @@ pub struct Flow {
     pub actions: Vec<Action>,
     /// Whether an action answers the request (`respond`): then the request waits.
     pub responds: bool,
+    /// Whether it does so with `async: true`: the request is answered at once, with the URL of the answer to come.
+    pub answers_later: bool,
     /// SHA-256 of the bundle, hexadecimal: what runs are pinned to.
     pub digest: String,
     /// What the digest is of.
     pub bundle: Bundle,
+}
+
+impl Flow {
+    /// The flow as one file: for a flow of a blueprint the blueprint with the flow's own name and parameters put in.
+    /// `{{parameters.X}}` stays as it is; the parameters that hold stand at the top.
+    pub fn expansion(&self) -> String {
+        check::blueprint::expansion(self)
+    }
 }
 
 /// The text that a run is pinned to: enough to compile the same flow again, years later, with no file on disk.
@@ -59,12 +70,24 @@ pub struct Bundle {
     pub file: String,
     /// The flow file's text.
     pub text: String,
+    /// The blueprint that it names, if it does and the file is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blueprint: Option<BlueprintText>,
     /// The schema files that it names, by name, as text.
     pub schemas: BTreeMap<String, String>,
     /// `parameters:` of leadflow.yaml at the time of loading, as JSON.
     pub parameters: Value,
     /// Defaults of leadflow.yaml at the time of loading.
     pub defaults: Defaults,
+}
+
+/// A blueprint: the body of the flows that name it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BlueprintText {
+    /// Its file's path as the user knows it.
+    pub file: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// `defaults:` of leadflow.yaml: what an action or trigger has that says nothing else.
@@ -101,6 +124,52 @@ pub struct Trigger {
     pub conditions: Vec<Template>,
     /// How test leads are recognised.
     pub test_leads: TestLeads,
+    /// One run for each item of a list.
+    pub split_on: Option<SplitOn>,
+    /// Recognises the same lead.
+    pub dedupe: Option<Dedupe>,
+    /// How many runs work at once.
+    pub concurrency: Option<Concurrency>,
+}
+
+impl Trigger {
+    /// The schema of `trigger.body` as templates see it: with `split_on`, that of an item, as far as it is known.
+    pub fn seen_schema(&self) -> Option<&BodySchema> {
+        match &self.split_on {
+            Some(split) => split.item_schema.as_ref(),
+            None => self.schema.as_deref(),
+        }
+    }
+}
+
+/// One run for each item of a list.
+#[derive(Debug)]
+pub struct SplitOn {
+    /// Gives the list.
+    pub list: Template,
+    /// Where the list stands in the body, when the template is nothing but that path: then an item can be folded again
+    /// from what came.
+    pub path: Option<Vec<String>>,
+    /// What the body's schema says of an item.
+    pub item_schema: Option<BodySchema>,
+}
+
+/// Recognises the same lead.
+#[derive(Debug)]
+pub struct Dedupe {
+    /// The parts of the key.
+    pub key: Vec<Template>,
+    /// For how long after the first lead the same one is a duplicate.
+    pub window: Duration,
+}
+
+/// How many runs of a flow work at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Runs at once.
+    pub runs: u32,
+    /// Runs that may wait.
+    pub waiting: u64,
 }
 
 /// Who may post to a flow.
@@ -110,6 +179,16 @@ pub enum Authentication {
     SignedUrl,
     /// Anybody.
     None,
+}
+
+impl Authentication {
+    /// As the flow file says it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::SignedUrl => "signed_url",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How test leads are recognised and whether they run.
@@ -216,10 +295,43 @@ pub struct Environment<'a> {
     pub connections: Option<&'a BTreeMap<String, String>>,
     /// Names of all schema files, for suggestions; the bundle holds only those that the flow names.
     pub schemas_known: &'a [String],
+    /// Names of all blueprints, for suggestions.
+    pub blueprints_known: &'a [String],
     /// Most actions in a flow.
     pub actions_per_flow_max: usize,
     /// Most levels of containers.
     pub nesting_max: usize,
+}
+
+/// A name under which a flow answers, and where its file says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The flow's name or an alias.
+    pub word: String,
+    /// Dotted path in the file: `name`, `aliases[0]`.
+    pub path: String,
+    /// Where in the file.
+    pub place: Place,
+}
+
+/// A flow file's text, parsed once: what it names can be asked before it is compiled.
+#[derive(Debug)]
+pub struct Parsed {
+    doc: Option<Doc>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    /// The blueprint that it names, whether it is there or not.
+    pub fn blueprint(&self) -> Option<&str> {
+        self.doc.as_ref()?.value.get("blueprint")?.as_str()
+    }
+
+    /// The files in the folder of schemas that it names, whether they are there or not.
+    pub fn schema_files(&self) -> Vec<String> {
+        let named = self.doc.as_ref().and_then(|doc| doc.value.pointer("/trigger/schema")?.as_str());
+        named.map(str::to_owned).into_iter().collect()
+    }
 }
 
 /// What compiling gave: the flow if there was no error, and every finding.
@@ -231,9 +343,25 @@ pub struct Compiled {
     pub name: String,
     /// Findings, in the order of the file.
     pub findings: Vec<Diagnostic>,
+    /// The names that it claims, its own first; none of text that is no YAML.
+    pub claims: Vec<Claim>,
+    /// The flows that it calls, each where an action names it.
+    pub calls: Vec<Claim>,
 }
 
 /// Compiles a bundle. `findings` hold everything that can be told at once.
 pub fn compile(bundle: Bundle, environment: &Environment<'_>) -> Compiled {
-    check::compile(bundle, environment)
+    let parsed = parse(&bundle.file, &bundle.text);
+    compile_parsed(parsed, bundle, environment)
+}
+
+/// Parses the text of a flow file.
+pub fn parse(file: &str, text: &str) -> Parsed {
+    let (doc, findings) = yaml::parse(file, text);
+    Parsed { doc, findings }
+}
+
+/// [`compile`], of a text that is parsed already. `parsed` must come from the bundle's own file and text.
+pub fn compile_parsed(parsed: Parsed, bundle: Bundle, environment: &Environment<'_>) -> Compiled {
+    check::compile(parsed, bundle, environment)
 }

@@ -4,6 +4,8 @@
 pub mod advance;
 pub mod blocks;
 pub mod retry;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod transition;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,7 @@ use crate::clock::Micros;
 use crate::flow::plan::NodeId;
 pub use crate::flow::plan::StepStatus;
 use crate::ids::RunId;
+use crate::schema::BodyError;
 
 /// The status of a run, as shown and stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -199,6 +202,8 @@ pub struct Step {
     pub tries: Vec<Try>,
     /// When the try in flight began.
     pub try_started_at: Option<Micros>,
+    /// The run that it called.
+    pub child: Option<RunId>,
 }
 
 impl Default for Step {
@@ -216,6 +221,7 @@ impl Default for Step {
             possible_repeat: false,
             tries: Vec::new(),
             try_started_at: None,
+            child: None,
         }
     }
 }
@@ -264,7 +270,7 @@ pub struct Open {
 }
 
 /// What a request brought: everything that templates see of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TriggerData {
     /// Upper-case method.
     pub method: String,
@@ -274,8 +280,25 @@ pub struct TriggerData {
     pub query: Vec<(String, String)>,
     /// Lower-case header names; without credentials and cookies.
     pub headers: Vec<(String, String)>,
-    /// The raw body after content decoding, as it came. Always UTF-8 for an accepted run.
+    /// The raw body after content decoding, as it came. Always UTF-8 for an accepted run. With `split_on`: the item.
     pub body: String,
+    /// Which item of the list it is, counted from 0, when the request was split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<usize>,
+    /// What was odd about it and kept nothing from running: keys that differ only in case, a dedupe key that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<BodyError>,
+}
+
+/// The run that called a run by `run_flow`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Its id.
+    pub run: RunId,
+    /// The step that waits: the action's name, and `#` and the loop vector inside a loop.
+    pub step: String,
+    /// How many calls stand above the called run: 1 for the first.
+    pub depth: u32,
 }
 
 /// The identity of a run, beside its state.
@@ -291,4 +314,6 @@ pub struct Identity {
     pub received_at: Micros,
     /// Whether the lead is a test lead.
     pub is_test: bool,
+    /// The run that called it.
+    pub parent: Option<Parent>,
 }

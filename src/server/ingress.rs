@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::problem::{Refusal, Reply, json_reply};
 use super::target::{self, Target};
-use super::{Shared, address, answer, body, limits};
+use super::{Shared, address, answer, body, limits, poll};
 use crate::engine::Accepted;
 use crate::flow::Authentication;
 use crate::ids::RunId;
@@ -50,6 +50,13 @@ struct Admitted {
     query: Vec<(String, String)>,
 }
 
+/// Where a request goes.
+enum Routed {
+    Health,
+    Poll(poll::Poll),
+    Lead(Admitted),
+}
+
 async fn respond(
     shared: &Shared,
     peer: IpAddr,
@@ -58,16 +65,20 @@ async fn respond(
     request_id: RunId,
 ) -> Result<Reply, Refusal> {
     let routed = check_limits(shared, head).and_then(|()| match target::target(head.uri.path()) {
-        Target::Health => health(&head.method).map(|()| None),
-        Target::Flow { name, rest } => admit(shared, peer, head, name, rest).map(Some),
+        Target::Health => read_only(&head.method).map(|()| Routed::Health),
+        Target::Flow { name, rest } => match poll::asked(shared, head, name.as_deref(), rest.as_deref()) {
+            Some(poll) => read_only(&head.method).map(|()| Routed::Poll(poll)),
+            None => admit(shared, peer, head, name, rest).map(Routed::Lead),
+        },
         Target::Unknown => Err(Refusal::not_found()),
     });
     match routed {
-        Ok(Some(admitted)) => {
+        Ok(Routed::Lead(admitted)) => {
             let received = receive(shared, &admitted, head, body, request_id).await;
             received.inspect_err(|refusal| log(refusal, &admitted.live.flow.name, request_id))
         }
-        Ok(None) => Ok(json_reply(StatusCode::OK, &json!({"status": "ok"}), request_id)),
+        Ok(Routed::Poll(poll)) => poll::answer(shared, &poll, request_id).await,
+        Ok(Routed::Health) => Ok(json_reply(StatusCode::OK, &json!({"status": "ok"}), request_id)),
         Err(refusal) => {
             // A sender that asked first (`expect`) waits for our word and has sent nothing yet.
             if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
@@ -81,7 +92,8 @@ async fn respond(
 
 /// The URL's and the headers' size, on either listener.
 pub(super) fn check_limits(shared: &Shared, head: &Parts) -> Result<(), Refusal> {
-    let limits = &shared.config.limits;
+    let hot = shared.controls.now();
+    let limits = &hot.limits;
     let url_bytes = head.uri.path_and_query().map_or(0, |url| url.as_str().len());
     if url_bytes > limits.url_bytes_max {
         let detail = format!("the URL is longer than limits.url ({} bytes)", limits.url_bytes_max);
@@ -96,7 +108,8 @@ pub(super) fn check_limits(shared: &Shared, head: &Parts) -> Result<(), Refusal>
     Ok(())
 }
 
-fn health(method: &Method) -> Result<(), Refusal> {
+/// What is only read.
+fn read_only(method: &Method) -> Result<(), Refusal> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Ok(());
     }
@@ -112,7 +125,7 @@ fn admit(
     name: Option<String>,
     rest: Option<Vec<String>>,
 ) -> Result<Admitted, Refusal> {
-    let now = shared.deps.clock.now();
+    let (now, hot) = (shared.deps.clock.now(), shared.controls.now());
     let query = target::query(&head.uri);
     let name = name.unwrap_or_default();
     let slot = shared.deps.keys.verify(&name, &query, now);
@@ -122,8 +135,8 @@ fn admit(
         Authentication::None => true,
     });
     let Some((live, is_alias)) = known else {
-        let client = address::client(peer, &head.headers, &shared.trusted_proxies);
-        return Err(match shared.failed_auth.take(limits::address_key(client), now) {
+        let client = address::client(peer, &head.headers, &hot.trusted_proxies);
+        return Err(match hot.failed_auth.take(limits::address_key(client), now) {
             Ok(()) => Refusal::unauthorized(),
             Err(secs) => {
                 let detail = "too many requests with a wrong URL came from this address";
@@ -147,7 +160,7 @@ fn admit(
     if !trigger.methods.iter().any(|method| method == head.method.as_str()) {
         return Err(Refusal::method_not_allowed(trigger.methods.join(", ")));
     }
-    if let Some(buckets) = &shared.flow_rate
+    if let Some(buckets) = &hot.flow_rate
         && let Err(secs) = buckets.take(live.flow.name.clone(), now)
     {
         let detail = "more requests came for this flow than limits.rate_per_flow";
@@ -164,7 +177,8 @@ async fn receive(
     body: Incoming,
     request_id: RunId,
 ) -> Result<Reply, Refusal> {
-    let limits = &shared.config.limits;
+    let hot = shared.controls.now();
+    let limits = &hot.limits;
     let raw = body::read(body, limits.body.body_bytes_max, limits.body_timeout).await?;
     let headers = stored_headers(head);
     let text = match request::decode(&headers, &raw, &limits.body) {
@@ -177,11 +191,12 @@ async fn receive(
         query: admitted.query.clone(),
         headers,
         body: text,
+        ..TriggerData::default()
     };
     // A sender that hangs up drops this future; the engine finishes an accept that it has begun all the same.
     match shared.deps.accept.accept(Arc::clone(&admitted.live), trigger).await {
         Accepted::Refused(problem) => Err(keep(shared, admitted, head, &raw, problem, request_id).await),
-        accepted => answer::of(shared, accepted, request_id).await,
+        accepted => answer::of(shared, &admitted.live.flow, accepted, request_id).await,
     }
 }
 
@@ -200,7 +215,7 @@ async fn keep(
     }
     let mut headers = stored_headers(head);
     // Unpacked where possible, so that people can read it; then it is no longer encoded.
-    let unpacked = request::unpack(&headers, raw, &shared.config.limits.body).map(std::borrow::Cow::into_owned);
+    let unpacked = request::unpack(&headers, raw, &shared.controls.now().limits.body).map(std::borrow::Cow::into_owned);
     if unpacked.is_ok() {
         headers.retain(|(name, _)| name != CONTENT_ENCODING.as_str());
     }

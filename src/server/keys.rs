@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Micros;
+use crate::ids::RunId;
 use crate::secret::Secret;
 use crate::store::{KeySlot, Store, StoreError, StoreResult};
 use crate::triggers::signature::{self, SLOTS};
@@ -60,11 +61,21 @@ impl KeyRing {
         Ok(Self { live: ArcSwap::from_pointee(keys), used: Mutex::default() })
     }
 
-    /// Reads the slots again: after a rotation, here or by another process. The key stays for the life of the process.
+    /// Reads the slots again: after a rotation, here or by another process. The key stays as it is.
     pub async fn reload(&self, store: &dyn Store) -> StoreResult<()> {
         let slots = store.keys().await?;
         let key = self.live.load().key.clone();
         self.live.store(Arc::new(Keys::new(key, slots)));
+        Ok(())
+    }
+
+    /// Signs and verifies with another key from now on: `configured`, or the store's where the settings name none.
+    pub async fn set_key(&self, store: &dyn Store, configured: Option<Secret>) -> StoreResult<()> {
+        let key = match configured {
+            Some(key) => key,
+            None => Secret::new(stored_key(store).await?),
+        };
+        self.live.store(Arc::new(Keys::new(key, store.keys().await?)));
         Ok(())
     }
 
@@ -81,6 +92,17 @@ impl KeyRing {
         let versions = keys.versions(flow);
         let live: [(&'static str, u32); SLOTS.len()] = std::array::from_fn(|at| (SLOTS[at], versions[at]));
         signature::verify(&keys.key, flow, &live, query, now)
+    }
+
+    /// The query of the URL under which the answer of `run` of `flow` can be asked for. A rotation leaves it alive: it
+    /// shows one answer and lets nobody post.
+    pub fn status_query(&self, flow: &str, run: RunId) -> String {
+        signature::status_query(&self.live.load().key, flow, run)
+    }
+
+    /// Whether `query` is that of [`KeyRing::status_query`].
+    pub fn verify_status(&self, flow: &str, run: RunId, query: &[(String, String)]) -> bool {
+        signature::verify_status(&self.live.load().key, flow, run, query)
     }
 
     /// Notes that `slot` of `flow` let a request in. In memory; [`KeyRing::flush_used`] stores it.

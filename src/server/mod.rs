@@ -10,19 +10,21 @@ mod address;
 mod admin;
 mod answer;
 mod body;
+mod controls;
 mod ingress;
 pub mod keys;
 mod late;
 mod limits;
 mod listener;
 mod metrics;
+mod poll;
 mod problem;
 mod stall;
 mod target;
 pub mod view;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,10 +33,11 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::engine::Accept;
-use crate::library::Library;
+use crate::library::{Library, Reload};
 use crate::secret::Secret;
 use crate::settings::{Limits, Settings};
 use crate::store::Store;
+pub use controls::Controls;
 pub use keys::KeyRing;
 
 /// How often the times of use of URL keys are stored.
@@ -45,6 +48,8 @@ const KEY_USE_FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 pub struct Config {
     /// The public listener; port 0 picks a free one.
     pub public_listen: SocketAddr,
+    /// What URLs in answers start with; `None`: the public listener's address.
+    pub public_url: Option<String>,
     /// The admin listener; port 0 picks a free one.
     pub admin_listen: SocketAddr,
     /// Required off loopback.
@@ -61,6 +66,7 @@ impl From<&Settings> for Config {
     fn from(settings: &Settings) -> Self {
         Self {
             public_listen: settings.public_listen,
+            public_url: settings.public_url.clone(),
             admin_listen: settings.admin_listen,
             admin_token: settings.admin_token.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
@@ -82,6 +88,8 @@ pub struct Deps {
     pub keys: Arc<KeyRing>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Whoever reloads when asked.
+    pub reload: Arc<dyn Reload>,
 }
 
 /// Why the server cannot start.
@@ -118,38 +126,43 @@ pub struct Server {
     public_addr: SocketAddr,
     admin: TcpListener,
     admin_addr: SocketAddr,
-    config: Config,
-    trusted_proxies: Vec<address::Network>,
+    controls: Arc<Controls>,
     deps: Deps,
 }
 
 /// What every request handler sees.
 struct Shared {
-    config: Config,
-    trusted_proxies: Vec<address::Network>,
+    controls: Arc<Controls>,
     deps: Deps,
+    /// Where the public listener listens.
+    public_addr: SocketAddr,
     metrics: metrics::Metrics,
-    failed_auth: limits::Buckets<IpAddr>,
-    flow_rate: Option<limits::Buckets<String>>,
     /// True once the server stops.
     stop: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// What URLs in answers start with, without a slash at the end.
+    fn base_url(&self) -> String {
+        match &self.controls.now().public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.public_addr),
+        }
+    }
 }
 
 impl Server {
     /// Binds both listeners. Clients can connect from now on; they are served by [`Server::run`].
     pub async fn bind(config: Config, deps: Deps) -> Result<Self, BindError> {
-        match &config.admin_token {
-            Some(token) if token.expose().trim().is_empty() => return Err(BindError::TokenEmpty),
-            None if !config.admin_listen.ip().to_canonical().is_loopback() => {
-                return Err(BindError::TokenRequired(config.admin_listen));
-            }
-            _ => {}
-        }
-        let networks = config.trusted_proxies.iter().map(|text| address::Network::parse(text));
-        let trusted_proxies = networks.collect::<Result<_, _>>().map_err(BindError::TrustedProxies)?;
+        let controls = Arc::new(Controls::new(&config)?);
         let (public, public_addr) = listen("public", "public.listen", config.public_listen).await?;
         let (admin, admin_addr) = listen("admin", "admin.listen", config.admin_listen).await?;
-        Ok(Self { public, public_addr, admin, admin_addr, config, trusted_proxies, deps })
+        Ok(Self { public, public_addr, admin, admin_addr, controls, deps })
+    }
+
+    /// What may be changed while the server runs.
+    pub fn controls(&self) -> Arc<Controls> {
+        Arc::clone(&self.controls)
     }
 
     /// The address of the public listener, with the port that it got.
@@ -166,20 +179,11 @@ impl Server {
     /// once, requests in flight are answered within the grace time, and only then does the admin listener close, so
     /// that `/readyz` tells of the drain.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let limits = &self.config.limits;
-        let bounds = listener::Bounds {
-            connections_max: limits.connections_max,
-            header_timeout: limits.header_timeout,
-            write_stall_max: limits.body_timeout,
-            // Room beyond the limits, so that a URL a few times too long still gets its own answer (414).
-            head_bytes_max: limits.headers_bytes_max + 4 * limits.url_bytes_max,
-            grace: self.config.shutdown_grace,
-        };
+        let (for_public, for_admin) = (Arc::clone(&self.controls), Arc::clone(&self.controls));
+        let (public_bounds, admin_bounds) = (move || for_public.now().bounds, move || for_admin.now().bounds);
         let shared = Arc::new(Shared {
-            failed_auth: limits::Buckets::new(limits.failed_auth_per_address),
-            flow_rate: limits.rate_per_flow.map(limits::Buckets::new),
-            config: self.config,
-            trusted_proxies: self.trusted_proxies,
+            public_addr: self.public_addr,
+            controls: self.controls,
             deps: self.deps,
             metrics: metrics::Metrics::default(),
             stop: stop.clone(),
@@ -188,12 +192,12 @@ impl Server {
         let for_public = Arc::clone(&shared);
         let public = async {
             let handler = move |peer, request| ingress::handle(Arc::clone(&for_public), peer, request);
-            listener::serve(self.public, bounds, stop, handler).await;
+            listener::serve(self.public, public_bounds, stop, handler).await;
             admin_stop.send_replace(true);
         };
         let for_admin = Arc::clone(&shared);
         let handler = move |peer, request| admin::handle(Arc::clone(&for_admin), peer, request);
-        let admin = listener::serve(self.admin, bounds, admin_stopped.clone(), handler);
+        let admin = listener::serve(self.admin, admin_bounds, admin_stopped.clone(), handler);
         tokio::join!(public, admin, flush_key_use(&shared, admin_stopped));
     }
 }

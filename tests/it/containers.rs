@@ -80,7 +80,9 @@ fn a_long_loop_of_records_survives_deaths() {
     let began = Instant::now();
     let run = life.accepted(&rig, &items(10_000));
     for share in 1..4 {
-        life.until(&rig, run, |_| alone(rig.store.list_records(None, 100_000)).expect("records").len() >= share * 2_000);
+        life.until(&rig, run, |_| {
+            alone(rig.store.list_records(None, 100_000)).expect("records").len() >= share * 2_000
+        });
         life.kill();
         life = rig.live();
     }
@@ -221,7 +223,8 @@ fn the_binary_is_killed_again_and_again() {
     });
     let workspace = Workspace::empty();
     workspace.write("flows/every.yaml", include_str!("../data/every_container.yaml"));
-    let api = format!("connections:\n  crm: {{ type: records }}\n  api: {{ type: http, base_url: '{}' }}\n", other.url());
+    let api =
+        format!("connections:\n  crm: {{ type: records }}\n  api: {{ type: http, base_url: '{}' }}\n", other.url());
     workspace.write("leadflow.yaml", &api);
     let lead = json!({
         "before": "2999-01-01T00:00:00Z", "kind": "lead",
@@ -244,7 +247,15 @@ fn the_binary_is_killed_again_and_again() {
     for run in &runs {
         assert_eq!(run["status"], "cancelled", "{run:#}");
         let actions = &run["actions"];
-        for (name, status) in [("in_time", "succeeded"), ("of_lead", "succeeded"), ("tell", "succeeded"), ("ask", "succeeded"), ("deliver", "failed"), ("join", "succeeded"), ("never", "cancelled")] {
+        for (name, status) in [
+            ("in_time", "succeeded"),
+            ("of_lead", "succeeded"),
+            ("tell", "succeeded"),
+            ("ask", "succeeded"),
+            ("deliver", "failed"),
+            ("join", "succeeded"),
+            ("never", "cancelled"),
+        ] {
             assert_eq!(actions[name], status, "{name} {run:#}");
         }
     }

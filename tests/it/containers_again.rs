@@ -132,9 +132,8 @@ impl Played {
 
     /// Whether each request has the key that it had in the origin.
     fn has_keys_of_origin(&self, sent: &[Sent]) -> bool {
-        sent.iter().all(|one| {
-            self.sent.iter().filter(|before| before.body == one.body).all(|before| before.key == one.key)
-        })
+        sent.iter()
+            .all(|one| self.sent.iter().filter(|before| before.body == one.body).all(|before| before.key == one.key))
     }
 
     fn end(self) {
@@ -147,15 +146,26 @@ fn only_the_iterations_that_failed_are_repeated() {
     let played = played(FLOW, &lead(), &["push bob"], "failed");
     assert_eq!(
         told(&played.sent),
-        set(&["first", "beside", "open a", "open b", "greet ada", "greet bob", "greet cy", "push ada", "push bob", "push cy", "close b"]),
+        set(&[
+            "first",
+            "beside",
+            "open a",
+            "open b",
+            "greet ada",
+            "greet bob",
+            "greet cy",
+            "push ada",
+            "push bob",
+            "push cy",
+            "close b"
+        ]),
     );
     let (run, sent) = played.again("push");
     assert_eq!(run.run.status.as_str(), "succeeded", "{run:#?}");
     assert_eq!(told(&sent), set(&["push bob", "close a", "last"]), "and what waited for it");
     assert!(played.has_keys_of_origin(&sent));
     assert_eq!((run.run.key_run, run.run.origin_run), (played.origin.run.key_run, Some(played.origin.run.run_id)));
-    let pushes: Vec<&str> =
-        run.steps.iter().filter(|step| step.name == "push").map(|step| step.idx.as_str()).collect();
+    let pushes: Vec<&str> = run.steps.iter().filter(|step| step.name == "push").map(|step| step.idx.as_str()).collect();
     assert_eq!(pushes, ["00000000.00000000", "00000000.00000001", "00000001.00000000"], "its history is whole");
     played.end();
 }

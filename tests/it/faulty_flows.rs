@@ -33,6 +33,7 @@ fn compile(file: &str, text: &str) -> flow::Compiled {
     let bundle = Bundle {
         file: file.to_owned(),
         text: text.to_owned(),
+        blueprint: None,
         schemas: BTreeMap::from([(SCHEMA_FILE.to_owned(), schema)]),
         parameters: serde_json::json!({}),
         defaults: Defaults::default(),
@@ -41,6 +42,7 @@ fn compile(file: &str, text: &str) -> flow::Compiled {
         catalogue: &catalogue,
         connections: Some(&connections),
         schemas_known: &[SCHEMA_FILE.to_owned()],
+        blueprints_known: &[],
         actions_per_flow_max: 500,
         nesting_max: 8,
     };
@@ -165,6 +167,19 @@ fn the_committed_editor_schema_is_fresh() {
     }
     let committed = fs::read_to_string(&file).unwrap_or_default();
     assert!(committed == fresh, "schemas/flow.schema.json is stale: leadflow schema flow > schemas/flow.schema.json");
+}
+
+/// The committed reference is what the declarations say. `UPDATE=1` rewrites it.
+#[test]
+fn the_committed_reference_is_fresh() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");
+    let fresh = Workspace::empty().expect(0, &["explain", "--markdown"]);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(file.parent().expect("a folder")).expect("the folder can be made");
+        fs::write(&file, &fresh).expect("the reference can be written");
+    }
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    assert!(committed == fresh, "docs/reference.md is stale: leadflow explain --markdown > docs/reference.md");
 }
 
 /// The flows of the repository are what newcomers copy: they fit the editor schema too.

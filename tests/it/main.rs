@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one link.
 
 mod architecture;
+mod blueprints;
+mod calls;
 mod cli;
 mod constructs;
 mod containers;
@@ -16,7 +18,13 @@ mod http_answers;
 mod main_path;
 mod properties;
 mod readme;
+mod reload;
 mod smtp;
 mod smtp_flow;
 mod support;
 mod synced;
+mod trigger_answers;
+mod trigger_concurrency;
+mod trigger_dedupe;
+mod trigger_requests;
+mod trigger_split;

@@ -173,8 +173,15 @@ async fn https_trusts_by_the_same_rule() {
             url_from_value: false,
         });
         let simulated = Reply::Record;
-        let call =
-            Call { action: "a", idx: "", connection: "", transport: &transport, effect: &effect, timeout: LONG, simulated };
+        let call = Call {
+            action: "a",
+            idx: "",
+            connection: "",
+            transport: &transport,
+            effect: &effect,
+            timeout: LONG,
+            simulated,
+        };
         let Reply::Failed(failure) = Real.perform(call).await else { panic!("no HTTP server") };
         assert_eq!(failure.code, code, "{}", failure.message);
     }

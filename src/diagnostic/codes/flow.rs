@@ -386,4 +386,48 @@ The limit is `limits.nesting` in leadflow.yaml (8 levels). Deep nesting is hard 
 conditions with `and`, use `switch` for a chain of conditions, or move a part into a flow of its own.
 ",
     ),
+    error(
+        "unknown_blueprint",
+        "a flow names a blueprint that is not there",
+        "\
+`blueprint: NAME` is the file blueprints/NAME.yaml beside the folder of flows: a whole flow file
+without a name, whose parameters each flow gives values.
+
+    # blueprints/marketplace-lead.yaml
+    parameters: { owner: null, entity: leads }     # null: each flow must give it
+    trigger: { type: request, schema: marketplace-lead.json }
+    actions: [ … ]
+
+    # flows/contoso-backup.yaml
+    blueprint: marketplace-lead
+    parameters: { owner: sales@contoso.com }
+",
+    ),
+    error(
+        "missing_parameter",
+        "a parameter of the blueprint has no value",
+        "\
+A parameter that is null in the blueprint must be given by each flow, or under `parameters:` of
+leadflow.yaml:
+
+    blueprint: marketplace-lead
+    parameters: { owner: sales@contoso.com }
+",
+    ),
+    error(
+        "unknown_flow",
+        "`run_flow` names a flow that is not there",
+        "\
+`check` knows the flows of the folder; the flow must also be live when the action runs: `leadflow flows` lists what is. A flow that is off, or
+whose file does not check, cannot be called.
+",
+    ),
+    error(
+        "flow_circle",
+        "flows call each other in a circle",
+        "\
+A run of one would never end: each call waits for the next. Let one of the flows end without the call,
+or move what they share into a flow that calls nobody.
+",
+    ),
 ];

@@ -176,7 +176,7 @@ impl Actor {
 
     /// What a container gives. One that is too large is an error only for whoever reads it.
     fn outputs(&self, key: &StepKey) -> Result<Value, Failure> {
-        let limit = self.ports.limits.outputs_bytes_max;
+        let limit = self.ports.limits().outputs_bytes_max;
         let outputs = match self.flow.plan.nodes[key.node].kind {
             Kind::Switch => {
                 let inputs = self.state.steps.get(key).and_then(|step| step.inputs.as_ref());

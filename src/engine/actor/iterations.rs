@@ -54,7 +54,7 @@ impl Actor {
         if let Some(last) = self.flow.plan.block(Some(key.node), 0).last() {
             let last = StepKey { node: *last, idx: idx.to_owned() };
             let outputs = self.state.steps.get(&last).and_then(|step| step.outputs.clone()).unwrap_or_default();
-            let limit = self.ports.limits.outputs_bytes_max;
+            let limit = self.ports.limits().outputs_bytes_max;
             self.gathered.entry(key.clone()).or_default().add(StepKey::outer(idx).1, outputs, limit);
         }
         self.forget_iteration(key, idx);

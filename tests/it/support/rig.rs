@@ -172,6 +172,7 @@ pub(crate) fn compiled(text: &str) -> Flow {
     let bundle = Bundle {
         file: "rig.yaml".into(),
         text: text.into(),
+        blueprint: None,
         schemas: BTreeMap::new(),
         parameters: serde_json::json!({}),
         defaults: Defaults::default(),
@@ -180,6 +181,7 @@ pub(crate) fn compiled(text: &str) -> Flow {
         catalogue: &catalogue,
         connections: Some(&connections),
         schemas_known: &[],
+        blueprints_known: &[],
         actions_per_flow_max: 500,
         nesting_max: 8,
     };
@@ -255,6 +257,7 @@ impl Rig {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let hour = Duration::from_secs(3600);
         let engine = Engine::new(Config {
+            library: Arc::default(),
             store,
             effects,
             connections: self.connections(),
@@ -295,7 +298,9 @@ impl Rig {
         let mut found: Vec<String> = rows
             .iter()
             .filter(|row| row.run_id == run)
-            .map(|row| format!("{}{} {}", text(&row.fields, "who"), text(&row.fields, "kind"), text(&row.fields, "group")))
+            .map(|row| {
+                format!("{}{} {}", text(&row.fields, "who"), text(&row.fields, "kind"), text(&row.fields, "group"))
+            })
             .collect();
         found.sort();
         found
@@ -307,13 +312,7 @@ impl Life {
     pub(crate) fn post(&self, rig: &Rig, body: &Value) -> Accepted {
         let acceptor = Acceptor(Arc::clone(&self.engine));
         let live = Arc::new(LiveFlow { flow: Arc::clone(&rig.flow), text_id: rig.text_id });
-        let trigger = TriggerData {
-            method: "POST".into(),
-            path: Vec::new(),
-            query: Vec::new(),
-            headers: Vec::new(),
-            body: body.to_string(),
-        };
+        let trigger = TriggerData { method: "POST".into(), body: body.to_string(), ..TriggerData::default() };
         self.runtime.block_on(acceptor.accept(live, trigger))
     }
 
