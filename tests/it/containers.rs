@@ -2,7 +2,7 @@
 //! middle of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use leadflow::engine::ports::Limits;
 use leadflow::store::{Store, StoredRun};
@@ -45,13 +45,10 @@ const PAUSES: &str = "  - name: each\n    type: for_each\n    items: '{{trigger.
 fn a_long_pure_loop_is_taken_in_pieces() {
     let rig = Rig::new(&flow(PURE));
     let life = rig.live();
-    let began = Instant::now();
     let run = life.accepted(&rig, &items(100_000));
     let taken = alone(rig.store.run(run)).expect("read").expect("the run");
-    eprintln!("accepted after {:?} with {} rows", began.elapsed(), taken.steps.len());
     assert!(!taken.run.status.is_final(), "the 202 does not wait for the end of the loop");
     let ended = life.ended(&rig, run);
-    eprintln!("100,000 pure iterations in {:?}", began.elapsed());
     assert_eq!(ended.run.status.as_str(), "succeeded");
     assert_eq!(tally(&ended, "double"), BTreeMap::from([("succeeded", 100_000)]));
     let count = ended.steps.iter().find(|step| step.name == "count").and_then(|step| step.io.outputs.clone());
@@ -77,7 +74,6 @@ fn a_loop_over_too_many_items_fails_before_it_begins() {
 fn a_long_loop_of_records_survives_deaths() {
     let rig = Rig::new(&flow(RECORDS));
     let mut life = rig.live();
-    let began = Instant::now();
     let run = life.accepted(&rig, &items(10_000));
     for share in 1..4 {
         life.until(&rig, run, |_| {
@@ -87,7 +83,6 @@ fn a_long_loop_of_records_survives_deaths() {
         life = rig.live();
     }
     let ended = life.ended(&rig, run);
-    eprintln!("10,000 records in {:?}", began.elapsed());
     assert_eq!(ended.run.status.as_str(), "succeeded");
     assert_eq!(tally(&ended, "keep"), BTreeMap::from([("succeeded", 10_000)]));
     assert_eq!(rig.records(run).len(), 10_000);

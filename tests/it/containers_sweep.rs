@@ -20,7 +20,7 @@ use crate::support::rig::{Life, OtherSide, Rig, Shared, statuses};
 
 const FLOW: &str = include_str!("../data/every_container.yaml");
 
-/// Effects of one run: in_time, four `tell`, three `ask`, refused, handle, left, right.
+/// Effects of one run: `in_time`, four `tell`, three `ask`, refused, handle, left, right.
 const EFFECTS: usize = 12;
 
 /// How far the clock moves as soon as the lead is taken: whoever reads it again decides otherwise.

@@ -143,7 +143,7 @@ struct Seed<'a> {
     reached: bool,
 }
 
-impl<'a> Seed<'a> {
+impl Seed<'_> {
     /// Decides about a block. In the order of the file: every edge points backwards.
     fn block(&mut self, parent: Option<NodeId>, number: u16, idx: &str) {
         let plan = self.plan;
@@ -189,7 +189,7 @@ impl<'a> Seed<'a> {
         let mut all = all.map(|(_, row)| row).peekable();
         let none = all.peek().is_none();
         let of_container = self.rows.get(key).is_some_and(|row| !is_done(row));
-        (none && of_container) || all.any(|row| !by_branch(row) && !(self.in_loop && is_done(row)))
+        (none && of_container) || all.any(|row| !(by_branch(row) || (self.in_loop && is_done(row))))
     }
 
     fn settle(&mut self, key: &StepKey, fate: Fate) {
