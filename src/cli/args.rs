@@ -97,6 +97,9 @@ pub(super) enum Command {
     Explain {
         /// A code, an action, a helper or a connector
         word: Option<String>,
+        /// Print the whole reference as Markdown
+        #[arg(long, conflicts_with = "word")]
+        markdown: bool,
     },
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  leadflow completions bash > /etc/bash_completion.d/leadflow")]
