@@ -351,11 +351,12 @@ struct Settled {
 }
 
 fn tell(set: &FlowSet, line: &str, is_on_disk: bool) {
-    let (generation, digest, live) = (set.generation, &set.digest[..set.digest.len().min(12)], set.flows.len());
+    let digest = &set.digest[..set.digest.len().min(12)];
+    let (generation, flows) = (set.generation, set.flows.len());
     if is_on_disk {
-        tracing::info!(generation, digest, live, "reload: {line}");
+        tracing::info!(generation, digest, flows, "reload: {line}");
     } else {
-        tracing::warn!(generation, digest, live, open_findings = set.open_findings().len(), "reload: {line}");
+        tracing::warn!(generation, digest, flows, open_findings = set.open_findings().len(), "reload: {line}");
     }
 }
 

@@ -50,13 +50,13 @@ pub fn words(changes: &[Change]) -> String {
     }
     let mut parts: Vec<String> = Vec::new();
     let whole = |change: &&Change| change.action.is_some() && change.path.is_empty();
-    let mut named: Vec<&str> = Vec::new();
+    let mut told: Vec<&str> = Vec::new();
     for change in changes.iter().filter(|change| !whole(change)) {
         match &change.action {
             None => parts.push(change.path.clone()),
-            Some(name) if named.contains(&name.as_str()) => {}
+            Some(name) if told.contains(&name.as_str()) => {}
             Some(name) => {
-                named.push(name);
+                told.push(name);
                 let of = |other: &&Change| other.action.as_ref() == Some(name) && !other.path.is_empty();
                 let paths: Vec<&str> = changes.iter().filter(of).map(|change| change.path.as_str()).collect();
                 parts.push(format!("action {name}: {}", paths.join(", ")));

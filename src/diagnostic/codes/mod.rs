@@ -7,6 +7,7 @@ mod http;
 mod run;
 mod settings;
 mod template;
+mod trigger;
 
 use super::Severity;
 
@@ -23,7 +24,7 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 5] = [flow::CODES, template::CODES, run::CODES, http::CODES, settings::CODES];
+const PARTS: [&[CodeDoc]; 6] = [flow::CODES, template::CODES, run::CODES, http::CODES, settings::CODES, trigger::CODES];
 const COUNT: usize = count(&PARTS);
 static SORTED: [CodeDoc; COUNT] = sorted(&PARTS);
 
