@@ -13,16 +13,16 @@ use crate::library::load::Loaded;
 use crate::server::view;
 
 pub(super) fn run(global: &Global, args: &args::Flows) -> anyhow::Result<Exit> {
-    let settings = context::settings_beside(global)?;
     if let Some(args::FlowsCommand::Show { flow }) = &args.command {
-        let loaded = context::one_flow(&settings, flow)?;
+        let loaded = context::one_flow(&context::settings(global, &[])?, flow)?;
         let Some(flow) = &loaded.flow else { return Ok(Exit::Bad) };
         output::answer(&format!("{}\n", flow.expansion().trim_end()));
         return Ok(Exit::Fine);
     }
-    if let Some(server) = beside::Server::find(&settings) {
+    if let Some(server) = beside::Server::find(&context::settings_beside(global)?) {
         return live(&server, args.json);
     }
+    let settings = context::settings(global, &[])?;
     let folder = context::folder(&settings);
     if args.json {
         output::json(&folder.files.iter().map(|file| on_disk(file)).collect());

@@ -4,6 +4,8 @@
 pub mod advance;
 pub mod blocks;
 pub mod retry;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod transition;
 
 use std::collections::{BTreeMap, BTreeSet};

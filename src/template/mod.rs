@@ -264,6 +264,13 @@ impl Template {
         (!kind.may_be(helpers::Kind::Boolean)).then(|| (helper, kind.name()))
     }
 
+    /// The path that the template is, where it is one and nothing else: its value is the path's.
+    pub fn lone_path(&self) -> Option<PathRef> {
+        let expr::Node::Output(output) = self.body.nodes.get(self.body.lone?)? else { return None };
+        let expr::Expr::Path(expr::Path { base: expr::Base::Root(root), segments }) = &output.expr else { return None };
+        Some(PathRef { root: root.name().to_owned(), segments: segments.clone(), range: output.range.clone() })
+    }
+
     /// Renders over `scope`.
     pub fn render(&self, scope: &Scope<'_>) -> Result<Value, RenderError> {
         eval::render(&self.body, &self.source, self.destination, scope)

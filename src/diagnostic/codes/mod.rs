@@ -4,6 +4,7 @@
 
 mod flow;
 mod http;
+mod order;
 mod run;
 mod settings;
 mod template;
@@ -24,7 +25,8 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 6] = [flow::CODES, template::CODES, run::CODES, http::CODES, settings::CODES, trigger::CODES];
+const PARTS: [&[CodeDoc]; 7] =
+    [flow::CODES, order::CODES, template::CODES, run::CODES, http::CODES, settings::CODES, trigger::CODES];
 const COUNT: usize = count(&PARTS);
 static SORTED: [CodeDoc; COUNT] = sorted(&PARTS);
 

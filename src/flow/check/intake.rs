@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Linter;
-use super::references::Names;
+use super::references::{Known, Names};
 use super::shape::Checked;
 use super::texts::Texts;
 use crate::flow::format::{ConcurrencyFile, DedupeFile, TriggerFile};
@@ -53,6 +53,7 @@ impl Linter<'_> {
             loops: Vec::new(),
             per_item: false,
             sees_inside: false,
+            known: Known::default(),
         };
         let help = "write the path of the list:  split_on: \"{{trigger.body.items}}\"";
         if !is_template(written) {

@@ -8,13 +8,19 @@ mod answers;
 mod blocks;
 pub(super) mod blueprint;
 mod comments;
+#[cfg(test)]
+mod data_tests;
+mod fate;
 mod fixed;
+mod forms;
 mod host;
 mod intake;
 mod names;
+mod order;
 mod references;
 mod retry;
 mod schema_words;
+mod senseless;
 mod shape;
 #[cfg(test)]
 pub(super) mod test_catalogue;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Linter;
 use super::intake;
-use super::references::Names;
+use super::references::{Known, Names};
 use super::shape::Checked;
 use super::texts::Texts;
 use crate::diagnostic::{Diagnostic, nearest};
@@ -41,6 +41,7 @@ impl Linter<'_> {
             loops: Vec::new(),
             per_item: false,
             sees_inside: false,
+            known: Known::default(),
         };
         let conditions = file.conditions.as_ref().map(|conditions| {
             let mut texts =
