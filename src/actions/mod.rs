@@ -9,6 +9,7 @@ pub mod delay;
 pub mod http;
 mod input;
 pub mod respond;
+pub mod run_flow;
 pub mod send_email;
 pub mod terminate;
 
@@ -32,6 +33,7 @@ pub const ALL: &[&dyn Action] = &[
     &compose::Compose,
     &delay::Delay,
     &terminate::Terminate,
+    &run_flow::RunFlow,
 ];
 
 /// The action type `kind`.
@@ -86,6 +88,8 @@ pub enum Next {
     WaitUntil(Micros),
     /// To answer the request, and then to have ended.
     Answer(Answer),
+    /// To call a run of another flow, and to end with what it responds.
+    StartRun(run_flow::Call),
     /// To end the run.
     Terminate(terminate::End),
 }

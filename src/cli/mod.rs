@@ -4,15 +4,18 @@
 //! standard output is the answer; everything else goes to standard error.
 
 mod args;
+mod beside;
 mod check;
 mod completions;
 mod context;
+mod diff;
 mod dry_run;
 mod explain;
 mod flows;
 mod output;
 mod records;
 mod rejected;
+mod reload;
 mod runs;
 mod schema;
 mod send;
@@ -77,6 +80,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Records { command } => records::run(global, command),
         Command::Flows(args) => flows::run(global, &args),
         Command::Url(args) => url::run(global, &args),
+        Command::Reload(args) => reload::run(global, &args),
+        Command::Diff(args) => diff::run(global, &args),
         Command::Settings => settings::run(global),
         Command::Schema { of, samples } => schema::run(of, &samples),
         Command::Explain { word } => Ok(explain::run(word.as_deref())),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::args::{self, Global};
-use super::{Exit, context, output, show};
+use super::{Exit, beside, context, output, show};
 use crate::app;
 use crate::clock::{self, Clock, SystemClock};
 use crate::flow::{Authentication, Flow};
@@ -30,7 +30,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 pub(super) fn run(global: &Global, args: &args::Send) -> anyhow::Result<Exit> {
     let settings = context::settings(global, &["/data", "/signing_key"])?;
     let loaded = context::one_flow(&settings, &args.flow)?;
-    let Some(flow) = loaded.compiled.flow else { anyhow::bail!("`{}` does not load", args.flow) };
+    let Some(flow) = loaded.flow.clone() else { anyhow::bail!("`{}` does not load", args.flow) };
     let lead = String::from_utf8(context::read_lead(&args.lead)?)
         .map_err(|_| anyhow::anyhow!("{} is not UTF-8 text", args.lead.display()))?;
     let store = context::store_to_read(&settings)?;
@@ -72,19 +72,7 @@ async fn target(settings: &Settings, store: &dyn Store, flow: &Flow) -> anyhow::
             KeyRing::load(store, settings.signing_key.clone()).await?.url_query(&flow.name, "primary", None)
         }
     };
-    Ok(app::flow_url(&format!("http://{}", reachable(address)), flow, &flow.name, &query))
-}
-
-/// A server that listens on every address is reached on loopback.
-fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
-    if address.ip().is_unspecified() {
-        let loopback: std::net::IpAddr = match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        };
-        address.set_ip(loopback);
-    }
-    address
+    Ok(app::flow_url(&format!("http://{}", beside::reachable(address)), flow, &flow.name, &query))
 }
 
 async fn post(flow: &Flow, url: String, lead: String) -> anyhow::Result<HttpReply> {
@@ -126,20 +114,5 @@ async fn wait(store: &dyn Store, run: RunId) -> anyhow::Result<()> {
             return Ok(());
         }
         clock.sleep_until(now.saturating_add(clock::micros(LOOK_INTERVAL))).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::reachable;
-
-    #[test]
-    fn a_server_on_every_address_is_reached_on_loopback() {
-        for (listens, reached) in
-            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
-        {
-            let address = listens.parse().expect("address");
-            assert_eq!(reachable(address).to_string(), reached);
-        }
     }
 }

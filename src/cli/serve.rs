@@ -17,21 +17,20 @@ const MARKETPLACE_SCHEMA: &str = "marketplace-lead.json";
 pub(super) const SAMPLE_LEAD: &str = "examples/lead.json";
 
 pub(super) fn run(global: &Global, args: args::Serve) -> anyhow::Result<Exit> {
-    let mut settings = context::settings_to_serve(global)?;
-    if let Some(listen) = args.listen {
-        settings.public_listen = listen;
-    }
-    if let Some(admin) = args.admin {
-        settings.admin_listen = admin;
-    }
-    if let Some(url) = args.public_url {
-        settings.public_url = Some(crate::settings::public_url(&url).map_err(anyhow::Error::msg)?);
-    }
+    let public_url =
+        args.public_url.map(|url| crate::settings::public_url(&url)).transpose().map_err(anyhow::Error::msg)?;
+    let source = app::Source {
+        options: context::options(global),
+        public_listen: args.listen,
+        admin_listen: args.admin,
+        public_url,
+    };
+    let settings = source.over(context::settings_to_serve(global)?);
     if settings.admin_token.is_none() && !settings.admin_listen.ip().is_loopback() {
         anyhow::bail!("the admin listener {} is not on loopback and has no `admin.token`", settings.admin_listen);
     }
     let shown = settings.clone();
-    app::serve(settings, |started| output::answer(&announcement(&shown, started)))?;
+    app::serve(source, settings, |started| output::answer(&announcement(&shown, started)))?;
     Ok(Exit::Fine)
 }
 
@@ -39,7 +38,11 @@ fn announcement(settings: &Settings, started: &Started) -> String {
     let style = output::Style::stdout();
     let flows = &started.flows;
     let (live, off) = (flows.flows.len(), flows.off.len());
-    let off = if off == 0 { String::new() } else { format!(", {off} off") };
+    let mut off = if off == 0 { String::new() } else { format!(", {off} off") };
+    let old = flows.unresolved().filter(|state| state.serving().is_some()).count();
+    if old > 0 {
+        let _ = write!(off, ", {old} OLD");
+    }
     let database = settings.database();
     let file = match &settings.file {
         Some(file) => format!("settings {}", file.display()),
@@ -67,6 +70,18 @@ fn announcement(settings: &Settings, started: &Started) -> String {
 fn flow_lines(flows: &FlowSet, urls: &[(String, String)], folder: &Path) -> String {
     let style = output::Style::stdout();
     let mut rows: Vec<Vec<String>> = urls.iter().map(|(name, url)| vec![name.clone(), url.clone()]).collect();
+    for state in flows.unresolved() {
+        // A broken flow that answers with an older text must be seen.
+        let (Some(version), Some(finding)) = (state.serving(), state.error().or_else(|| state.findings.first())) else {
+            continue;
+        };
+        let why = format!("{} {} {} (leadflow check)", place(finding), finding.code, finding.message);
+        let since = crate::clock::human(version.loaded_at);
+        rows.push(vec![
+            state.name.clone(),
+            format!("{}  serves its last good version of {since}: {why}", style.status("OLD")),
+        ]);
+    }
     for off in &flows.off {
         let why = match &off.finding {
             Some(finding) => format!("{} {} {} (leadflow check)", place(finding), finding.code, finding.message),

@@ -19,6 +19,7 @@ pub(super) fn identity(run: &RunRow) -> Identity {
         key_run: run.key_run,
         received_at: run.received_at,
         is_test: run.is_test,
+        parent: run.parent.clone(),
     }
 }
 
@@ -65,5 +66,6 @@ fn step(row: &StepRow, is_leaf: bool, now: Micros) -> Step {
         possible_repeat: row.possible_repeat,
         tries: row.io.tries.clone(),
         try_started_at: None,
+        child: row.io.child,
     }
 }

@@ -93,7 +93,7 @@ impl Values {
             item_index: None,
             loops: &self.empty,
             now,
-            limits: ports.limits.template,
+            limits: ports.limits().template,
         }
     }
 

@@ -201,6 +201,8 @@ pub struct Step {
     pub tries: Vec<Try>,
     /// When the try in flight began.
     pub try_started_at: Option<Micros>,
+    /// The run that it called.
+    pub child: Option<RunId>,
 }
 
 impl Default for Step {
@@ -218,6 +220,7 @@ impl Default for Step {
             possible_repeat: false,
             tries: Vec::new(),
             try_started_at: None,
+            child: None,
         }
     }
 }
@@ -278,6 +281,17 @@ pub struct TriggerData {
     pub body: String,
 }
 
+/// The run that called a run by `run_flow`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Its id.
+    pub run: RunId,
+    /// The step that waits: the action's name, and `#` and the loop vector inside a loop.
+    pub step: String,
+    /// How many calls stand above the called run: 1 for the first.
+    pub depth: u32,
+}
+
 /// The identity of a run, beside its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -291,4 +305,6 @@ pub struct Identity {
     pub received_at: Micros,
     /// Whether the lead is a test lead.
     pub is_test: bool,
+    /// The run that called it.
+    pub parent: Option<Parent>,
 }

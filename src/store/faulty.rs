@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
-    CancelAnswer, FlowText, KeySlot, LaneState, LaneWant, NewRun, PruneBefore, RecordRow, RejectedCaps, RejectedRow,
-    Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
+    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
+    TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -86,6 +87,7 @@ macro_rules! pass {
 
 pass! {
     accept(new: NewRun) -> ();
+    take_in(arrivals: Vec<Arrival>) -> Intake;
     commit(commit: RunCommit) -> ();
     claim(owner: &str, wants: Vec<LaneWant>, now: Micros) -> Vec<StoredRun>;
     rescue(owner: &str, now: Micros) -> Rescued;
@@ -94,6 +96,8 @@ pass! {
     request_cancel(run: RunId, now: Micros) -> CancelAnswer;
     release_held(code: &str, lane: Option<&str>, now: Micros) -> u64;
     pin_text(text: FlowText, now: Micros) -> TextId;
+    pin_texts(texts: Vec<FlowText>, now: Micros) -> Vec<TextId>;
+    set_live(change: LiveChange) -> ();
     prune(before: PruneBefore) -> u64;
     meta_or_insert(key: &str, fresh: &str) -> String;
     rotate_key(flow: &str, slot: &str, now: Micros) -> u32;
@@ -106,6 +110,7 @@ pass! {
     lanes(now: Micros) -> Vec<LaneState>;
     unfinished(flow: &str, cap: u64) -> u64;
     text(id: TextId) -> Option<FlowText>;
+    live() -> Live;
     list_rejected(flow: Option<&str>, limit: usize) -> Vec<RejectedRow>;
     find_rejected(part: &str, limit: usize) -> Vec<RejectedRow>;
     list_records(entity: Option<&str>, limit: usize) -> Vec<RecordRow>;

@@ -7,14 +7,16 @@
 #[cfg(test)]
 mod conformance;
 pub mod faulty;
+mod intake;
 pub mod sqlite;
 
+pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
-use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
+use crate::run::{Failure, Parent, RunStatus, StepStatus, TriggerData, Try};
 use crate::schema::BodyError;
 
 /// Why a verb failed.
@@ -90,6 +92,8 @@ pub struct RunRow {
     pub origin_run: Option<RunId>,
     /// The run whose idempotency keys it uses.
     pub key_run: RunId,
+    /// The run that called it.
+    pub parent: Option<Parent>,
     /// The answer that `respond` gave.
     pub answer: Option<Value>,
     /// What the request brought. Lists leave it out.
@@ -118,6 +122,7 @@ impl RunRow {
             duplicate_of: None,
             origin_run: None,
             key_run: run_id,
+            parent: None,
             answer: None,
             trigger: Some(trigger),
         }
@@ -160,6 +165,9 @@ pub struct StepIo {
     pub error: Option<Failure>,
     /// The tries.
     pub tries: Vec<Try>,
+    /// The run that it called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<RunId>,
 }
 
 /// A write to the embedded `records`: in the same transaction as the journal.
@@ -219,6 +227,10 @@ pub struct RunCommit {
     pub steps: Vec<StepRow>,
     /// Records to write.
     pub records: Vec<RecordWrite>,
+    /// Runs that it calls: stored in the same commit, so that a call happens once.
+    pub starts: Vec<NewRun>,
+    /// The run that waits for this one, and the time from which it may be claimed if nobody works on it.
+    pub wakes: Option<(RunId, Micros)>,
 }
 
 /// How many runs of a lane a node can take.
@@ -228,6 +240,8 @@ pub struct LaneWant {
     pub lane: String,
     /// At most so many.
     pub max: usize,
+    /// Of a gate's lane: how many runs of the flow may be inside at once. `None`: any number.
+    pub gate: Option<u32>,
 }
 
 /// What waits in a lane.
@@ -239,6 +253,8 @@ pub struct LaneState {
     pub due: u64,
     /// When the next one that is not yet due will be.
     pub next_due_at: Option<Micros>,
+    /// Of a gate's lane: how many runs of the flow are inside. 0 in every other lane.
+    pub inside: u64,
 }
 
 /// A run with its steps.
@@ -259,6 +275,43 @@ pub struct FlowText {
     pub flow: String,
     /// The bundle as JSON text.
     pub bundle: String,
+}
+
+/// One row of `live`: the last good version of a flow file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveRow {
+    /// The file as the user knows it.
+    pub file: String,
+    /// The flow's name.
+    pub flow: String,
+    /// The pinned text.
+    pub text_id: TextId,
+    /// The digest of the text. Read, never written: it belongs to the text.
+    pub digest: String,
+    /// The generation of the live set that brought this version.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: Micros,
+}
+
+/// What was live last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Live {
+    /// The last generation that was stored; 0: none yet.
+    pub generation: u64,
+    /// The files, by name. A row whose text is gone is left out.
+    pub rows: Vec<LiveRow>,
+}
+
+/// A change of what is live.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LiveChange {
+    /// The generation of the live set after it. The stored one never goes back.
+    pub generation: u64,
+    /// Rows to write, one a file.
+    pub put: Vec<LiveRow>,
+    /// Files whose rows go. A file that is in `put` too keeps what that says.
+    pub remove: Vec<String>,
 }
 
 /// A refused but authenticated request.
@@ -342,6 +395,8 @@ pub struct PruneBefore {
     pub rejected: Micros,
     /// Duplicates.
     pub duplicates: Micros,
+    /// Keys that recognise duplicates, by the end of their window.
+    pub dedupe: Micros,
     /// At most so many runs in one call, so that accepts are never kept waiting.
     pub rows_max: usize,
 }
@@ -398,14 +453,21 @@ pub trait Store: Send + Sync + 'static {
     // --- writes: each answers after the sync ---
 
     /// Stores a new run with everything it did before its first effect. A run with that id is there already: a repeat
-    /// after a lost answer, which changes nothing and answers `Ok`. Dropping the future does not take the run back.
+    /// after a lost answer, which changes nothing and answers `Ok`. Dropping the future does not take the run back. A
+    /// run in [`gate_lane`] waits at its flow's gate, however many do.
     fn accept(&self, new: NewRun) -> Fut<'_, StoreResult<()>>;
+    /// Stores what one request brings, all of it or nothing. Who came first with a dedupe key is decided here, by a
+    /// unique key: the others are stored as duplicates, without steps and records. A run that finds its gate full, or
+    /// others waiting there, waits in [`gate_lane`]; when too many would wait, nothing is stored. A run with that id is
+    /// there already: as for `accept`.
+    fn take_in(&self, arrivals: Vec<Arrival>) -> Fut<'_, StoreResult<Intake>>;
     /// Writes one commit of a run. Answers [`StoreError::Fenced`] when owner or epoch do not match; nothing of it is
     /// written then. A repeat under the same epoch is harmless. A run that is to be cancelled is never put aside:
     /// released, it is due at once and in no lane, and `held` becomes `queued`.
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
     /// Takes due, unowned, unfinished runs that are not held: owner set, epoch + 1, status running. Oldest due first in
-    /// each lane. A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
+    /// each lane. From a gate's lane it takes no more than may be inside: they are inside from then on until they end,
+    /// and stand in no lane (the answer names the one they waited in). A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
     /// answer, the runs are given back.
     fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
     /// Registers this node's life and takes the runs of dead owners back: owner null, due now, epoch + 1,
@@ -423,8 +485,13 @@ pub trait Store: Send + Sync + 'static {
     fn release_held(&self, code: &str, lane: Option<&str>, now: Micros) -> Fut<'_, StoreResult<u64>>;
     /// Stores a flow text once; the id of the same digest ever after.
     fn pin_text(&self, text: FlowText, now: Micros) -> Fut<'_, StoreResult<TextId>>;
+    /// [`Store::pin_text`] for several texts in one transaction; the ids in their order. Call it with slices: everybody
+    /// else waits for as long as it takes.
+    fn pin_texts(&self, texts: Vec<FlowText>, now: Micros) -> Fut<'_, StoreResult<Vec<TextId>>>;
+    /// Changes what is live, in one transaction.
+    fn set_live(&self, change: LiveChange) -> Fut<'_, StoreResult<()>>;
     /// Deletes what is too old; answers how many rows went. Steps and payloads go with their runs; a text goes when no
-    /// run uses it and its flow pinned a later one. Embedded records stay.
+    /// run uses it, it is not live, and its flow pinned a later one. Embedded records stay.
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
     /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
@@ -452,6 +519,8 @@ pub trait Store: Send + Sync + 'static {
     fn unfinished(&self, flow: &str, cap: u64) -> Fut<'_, StoreResult<u64>>;
     /// A pinned text.
     fn text(&self, id: TextId) -> Fut<'_, StoreResult<Option<FlowText>>>;
+    /// What is live, or was when the last server stopped.
+    fn live(&self) -> Fut<'_, StoreResult<Live>>;
     /// Rejected requests without bodies, newest first.
     fn list_rejected(&self, flow: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>>;
     /// Rejected requests whose id starts or ends with `part`, with bodies; at most `limit`.

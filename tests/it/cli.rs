@@ -31,8 +31,6 @@ fn wrong_verbs_get_the_right_one() {
 fn commands_of_later_versions_say_so() {
     let workspace = Workspace::empty();
     let lines: &[&[&str]] = &[
-        &["reload", "--wait"],
-        &["diff"],
         &["new", "contoso"],
         &["test"],
         &["import", "a.zip"],

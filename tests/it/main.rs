@@ -11,6 +11,7 @@ mod http_answers;
 mod main_path;
 mod properties;
 mod readme;
+mod reload;
 mod smtp;
 mod smtp_flow;
 mod support;

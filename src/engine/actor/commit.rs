@@ -18,6 +18,8 @@ use crate::store::{Inflight, RunCommit, StepIo, StepRow, StoreError};
 const COMMIT_WAIT_MIN: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often a run that waits for a called one is looked at when no signal came.
+const CALL_POLL: Duration = Duration::from_secs(60);
 /// The due time of a run that waits for somebody, not for a time.
 const NEVER: Micros = Micros::MAX;
 
@@ -74,6 +76,12 @@ impl Actor {
             self.ports.answers.forget(self.identity.run_id);
         }
         self.changed = false;
+        self.accepting = false;
+        self.to_start.extend(std::mem::take(&mut self.deferred));
+        self.listen();
+        if self.identity.parent.is_some() && commit.wakes.is_some() || !commit.starts.is_empty() {
+            self.ports.lanes.wake();
+        }
         self.done = commit.release;
         if commit.release && commit.status != RunStatus::Held && commit.due_at <= self.ports.clock.now() {
             self.ports.lanes.add_backlog(&commit.lane);
@@ -107,7 +115,15 @@ impl Actor {
             answer: self.answer.as_ref().and_then(|answer| serde_json::to_value(answer).ok()),
             steps: self.rows(),
             records: std::mem::take(&mut self.records),
+            starts: std::mem::take(&mut self.starts),
+            wakes: self.wakes(at),
         }
+    }
+
+    /// The run that waits for this one, once there is something to tell it.
+    fn wakes(&self, at: Micros) -> Option<(crate::ids::RunId, Micros)> {
+        let told = self.answer.is_some() || self.state.settled.is_some();
+        self.identity.parent.as_ref().filter(|_| told).map(|parent| (parent.run, at))
     }
 
     /// The tries that this commit names begin now.
@@ -140,7 +156,7 @@ impl Actor {
             return (RunStatus::Running, permit.lane().to_owned(), at);
         }
         debug_assert!(inflight.is_empty());
-        if !(self.to_start.is_empty() && self.to_close.is_empty()) {
+        if !(self.to_start.is_empty() && self.to_close.is_empty() && self.deferred.is_empty()) || self.look_at_calls {
             let status = if self.is_busy() { RunStatus::Running } else { RunStatus::Waiting };
             return (status, String::new(), at);
         }
@@ -151,10 +167,17 @@ impl Actor {
             return (status, wanting.lane.clone(), at);
         }
         let timer = self.timers().min();
+        if !self.calls.is_empty() {
+            let look_at = at.saturating_add(micros(CALL_POLL));
+            return (RunStatus::Waiting, String::new(), timer.map_or(look_at, |(due_at, _)| due_at.min(look_at)));
+        }
         match (timer, &self.hold) {
             (Some((due_at, key)), _) => {
-                let expires_at =
-                    self.identity.received_at.saturating_add(micros(self.ports.limits.run_duration)).saturating_add(1);
+                let expires_at = self
+                    .identity
+                    .received_at
+                    .saturating_add(micros(self.ports.limits().run_duration))
+                    .saturating_add(1);
                 (RunStatus::Waiting, self.timer_lane(key), due_at.min(expires_at.max(at)))
             }
             (None, Some((_, lane))) => (RunStatus::Held, lane.clone(), NEVER),
@@ -175,8 +198,14 @@ impl Actor {
         if self.is_busy() {
             return true;
         }
-        let near = at.saturating_add(micros(self.ports.limits.keep_in_memory));
+        let near = at.saturating_add(micros(self.ports.limits().keep_in_memory));
         let timer = self.timers().map(|(due_at, _)| due_at).min();
+        if self.wanting.is_empty()
+            && self.patience.is_some_and(|until| at < until)
+            && *self.ports.drain.borrow() == Drain::No
+        {
+            return true;
+        }
         self.wanting.is_empty() && *self.ports.drain.borrow() == Drain::No && timer.is_some_and(|due| due <= near)
     }
 
@@ -224,6 +253,7 @@ fn row(name: &str, key: &StepKey, step: &Step) -> StepRow {
             outputs: step.outputs.clone(),
             error: step.error.clone(),
             tries: step.tries.clone(),
+            child: step.child,
         },
     }
 }

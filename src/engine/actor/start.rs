@@ -49,12 +49,12 @@ impl Actor {
             }
         }
         if let Some(control) = &action.control {
-            let inputs = containers::decide(control, &scope, at, self.ports.limits.iterations_max)?;
+            let inputs = containers::decide(control, &scope, at, self.ports.limits().iterations_max)?;
             return Ok(Rendered::Inputs { inputs, guard_blank: false });
         }
         let mut inputs = action.inputs.render(&scope)?;
         if !action.per_item.is_empty() {
-            containers::render_per_item(&mut inputs, &action.per_item, &scope, self.ports.limits.iterations_max)?;
+            containers::render_per_item(&mut inputs, &action.per_item, &scope, self.ports.limits().iterations_max)?;
         }
         Ok(Rendered::Inputs { inputs, guard_blank: all_blank(&action.guard, &scope) })
     }
@@ -97,6 +97,7 @@ impl Actor {
                 self.answer = Some(answer);
                 self.succeed(key.clone(), Value::Null, None, false);
             }
+            Ok(Next::StartRun(call)) => self.call(key, &call),
             Ok(Next::Terminate(end)) => {
                 self.succeed(key.clone(), Value::Null, None, false);
                 self.end_early(end.run_status(), end.code);
@@ -146,7 +147,7 @@ impl Actor {
 
     pub(super) fn succeed(&mut self, key: StepKey, outputs: Value, outcome: Option<String>, possible_repeat: bool) {
         let at = self.ports.clock.now();
-        let limit = self.ports.limits.outputs_bytes_max;
+        let limit = self.ports.limits().outputs_bytes_max;
         let event = if size_of(&outputs, limit) > limit {
             let failure = Failure::terminal(
                 "outputs_too_large",

@@ -28,6 +28,7 @@ fn compiled(text: &str) -> Compiled {
     let bundle = Bundle {
         file: "flows/a.yaml".into(),
         text: format!("trigger: {{type: request, schema: lead.json}}\nactions:\n{text}"),
+        blueprint: None,
         schemas: BTreeMap::from([("lead.json".into(), schema.to_string())]),
         parameters: json!({"team": {"mail": "x"}}),
         defaults: Defaults::default(),
@@ -36,10 +37,11 @@ fn compiled(text: &str) -> Compiled {
         catalogue: &catalogue,
         connections: None,
         schemas_known: &["lead.json".to_owned()],
+        blueprints_known: &[],
         actions_per_flow_max: 50,
         nesting_max: 8,
     };
-    compile(bundle, &environment)
+    crate::flow::compile(bundle, &environment)
 }
 
 /// Code and message of each finding but notes.

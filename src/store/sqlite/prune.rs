@@ -69,6 +69,12 @@ impl Verb for PruneSlice {
                  WHERE received_at < ?1 ORDER BY received_at LIMIT ?2)",
             )?
             .execute(params![self.before.rejected, (self.rows - gone) as i64])?;
+        gone += conn
+            .prepare_cached(
+                "DELETE FROM dedupe WHERE (flow, key_hash) IN (SELECT flow, key_hash FROM dedupe \
+                 INDEXED BY dedupe_expires WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+            )?
+            .execute(params![self.before.dedupe, (self.rows - gone) as i64])?;
         Ok(gone)
     }
 }
@@ -86,7 +92,8 @@ impl PruneSlice {
     }
 }
 
-/// Deletes texts that no run uses. The text that a flow pinned last stays: it is the one that is live.
+/// Deletes texts that no run uses and that are not live. The text that a flow pinned last stays: it may be on its way
+/// to become live.
 struct PruneTexts {
     before: Micros,
 }
@@ -101,7 +108,8 @@ impl Verb for PruneTexts {
                 "DELETE FROM flow_texts WHERE pinned_at < ?1 \
                  AND EXISTS (SELECT 1 FROM flow_texts AS newer \
                              WHERE newer.flow = flow_texts.flow AND newer.pinned_at > flow_texts.pinned_at) \
-                 AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.text_id = flow_texts.text_id)",
+                 AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.text_id = flow_texts.text_id) \
+                 AND NOT EXISTS (SELECT 1 FROM live WHERE live.text_id = flow_texts.text_id)",
             )?
             .execute([self.before])?)
     }
