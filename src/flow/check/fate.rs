@@ -363,8 +363,7 @@ fn leaf(one: &Outlined<'_>) -> Ends {
         "terminate" => may_fail(Ends::of(&[End::Stopped])),
         "compose" => may_fail(Ends::of(&[End::Well])),
         "delay" if one.value.get("for").is_some() => may_fail(Ends::of(&[End::Well])),
-        "run_flow" => Ends::of(&[End::Well, End::Failed, End::TimedOut]),
-        _ if one.spec.is_some_and(|spec| !spec.leaves_the_machine) => Ends::of(&[End::Well, End::Failed]),
+        _ if one.spec.is_some_and(|spec| !spec.is_timed()) => Ends::of(&[End::Well, End::Failed]),
         _ => Ends::of(&[End::Well, End::Failed, End::TimedOut]),
     }
 }

@@ -146,13 +146,13 @@ impl Linter<'_> {
     fn answers_in(&mut self, view: View<'_, '_>, nodes: &[NodeId], mut given: Option<NodeId>) -> Option<NodeId> {
         for id in nodes.iter().copied().filter(|id| view.fates.nodes[*id].when_fine == Some(End::Well)) {
             let is_guarded = view.one(id).value.get("when").is_some_and(|when| constant(when) != Some(true));
-            let gives = if view.plan.nodes[id].kind == Kind::Leaf {
+            let own_answer = if view.plan.nodes[id].kind == Kind::Leaf {
                 self.answer(view, id, given, is_guarded)
             } else {
                 self.answers_of_blocks(view, id, given)
             };
             if !is_guarded && !view.plan.nodes[id].kind.is_loop() {
-                given = gives.or(given);
+                given = own_answer.or(given);
             }
         }
         given

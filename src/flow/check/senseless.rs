@@ -119,12 +119,12 @@ impl Linter<'_> {
         self.report("unknown_action_type", at, message, Some(help));
     }
 
-    /// `timeout` bounds a try, so it belongs to what is tried: actions that leave the machine.
+    /// `timeout` bounds a try, so it belongs to what is tried or waited for.
     pub(super) fn timeout(&mut self, pointer: &str, spec: &ActionSpec, common: &CommonKeys) {
         let Some(text) = &common.timeout else { return };
         let at = child(pointer, "timeout");
         let has_own = spec.keys.as_value().pointer("/properties/timeout").is_some();
-        if !has_own && !spec.leaves_the_machine {
+        if !has_own && !spec.is_timed() {
             let message = format!("{} does not leave the machine: there is no try that could take long", spec.kind);
             return self.report("bad_timeout", &at, message, Some("remove `timeout`".into()));
         }

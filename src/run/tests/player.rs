@@ -46,7 +46,7 @@ pub(crate) fn plan(dice: &mut Dice) -> Plan {
 
 fn block(dice: &mut Dice, nodes: &mut Vec<Node>, parent: Option<NodeId>, block_number: u16, depth: u32) {
     let mut siblings: Vec<NodeId> = Vec::new();
-    for _ in 0..1 + dice.roll(if depth == 1 { 5 } else { 3 }) {
+    for _ in 0..=dice.roll(if depth == 1 { 5 } else { 3 }) {
         if nodes.len() >= NODES_MAX {
             return;
         }
