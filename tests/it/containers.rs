@@ -2,6 +2,7 @@
 //! middle of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use leadflow::engine::ports::Limits;
@@ -93,8 +94,9 @@ fn a_long_loop_of_records_survives_deaths() {
 #[test]
 fn fifty_iterations_at_once_use_the_slots_of_their_lane() {
     for (slots, most) in [(64, 50), (8, 8)] {
-        let mut rig = Rig::slow(&flow(CALLS), Duration::from_millis(20));
+        let mut rig = Rig::new(&flow(CALLS));
         rig.slots = slots;
+        rig.other_side.together.store(most, Ordering::SeqCst);
         let life = rig.live();
         let run = life.accepted(&rig, &items(200));
         let ended = life.ended(&rig, run);

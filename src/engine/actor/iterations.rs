@@ -1,4 +1,5 @@
-//! Iterations that are over: what a loop gives is gathered, everything else of them leaves memory.
+//! Long loops: committed in pieces; of iterations that are over, what the loop gives is gathered, everything else leaves
+//! memory.
 //!
 //! Promise: the memory of a run grows with its items and with what works at the same time, not with the number of
 //! actions that a loop has done: those are in the store.
@@ -11,6 +12,11 @@ use super::Actor;
 use super::start::size_of;
 use crate::flow::Flow;
 use crate::run::StepKey;
+
+/// Ended actions that one commit takes at most, about: a loop over pure actions is committed in pieces.
+const STEPS_PER_COMMIT: usize = 500;
+/// Bytes of inputs and outputs that one commit takes at most, about.
+const BYTES_PER_COMMIT: usize = 4 << 20;
 
 /// The outputs of the last action of each ended iteration of a `for_each`.
 #[derive(Debug, Default)]
@@ -49,6 +55,18 @@ pub(super) fn readers(flow: &Flow) -> Vec<bool> {
 }
 
 impl Actor {
+    /// Whether the next commit takes no more: the rest follows in another one.
+    pub(super) fn is_commit_full(&self) -> bool {
+        self.unwritten.len() >= STEPS_PER_COMMIT || self.unwritten_bytes >= BYTES_PER_COMMIT
+    }
+
+    /// Counts the values of a step that has ended.
+    pub(super) fn count_bytes(&mut self, key: &StepKey) {
+        let Some(step) = self.state.steps.get(key) else { return };
+        let values = step.inputs.iter().chain(&step.outputs);
+        self.unwritten_bytes += values.map(|value| size_of(value, BYTES_PER_COMMIT)).sum::<usize>();
+    }
+
     /// An iteration of a `for_each` is over.
     pub(super) fn leave_iteration(&mut self, key: &StepKey, idx: &str) {
         if let Some(last) = self.flow.plan.block(Some(key.node), 0).last() {

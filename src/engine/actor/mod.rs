@@ -61,11 +61,6 @@ struct Ending {
     code: Option<String>,
 }
 
-/// Ended actions that one commit takes at most, about: a loop over pure actions is committed in pieces.
-const STEPS_PER_COMMIT: usize = 500;
-/// Bytes of inputs and outputs that one commit takes at most, about.
-const BYTES_PER_COMMIT: usize = 4 << 20;
-
 /// How a try ended.
 type Landed = (StepKey, Result<Outcome, Failure>);
 
@@ -430,16 +425,6 @@ impl Actor {
                 }
             }
         }
-    }
-
-    fn is_commit_full(&self) -> bool {
-        self.unwritten.len() >= STEPS_PER_COMMIT || self.unwritten_bytes >= BYTES_PER_COMMIT
-    }
-
-    fn count_bytes(&mut self, key: &StepKey) {
-        let Some(step) = self.state.steps.get(key) else { return };
-        let values = step.inputs.iter().chain(&step.outputs);
-        self.unwritten_bytes += values.map(|value| start::size_of(value, BYTES_PER_COMMIT)).sum::<usize>();
     }
 
     /// A fault in the engine: the run is held, loudly; nothing is lost.

@@ -2,7 +2,7 @@
 //! remembers what it was sent. One rig outlives many lives of the engine.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,8 @@ pub(crate) struct OtherSide {
     sent: Mutex<Vec<Sent>>,
     /// Requests at work now, and at most so far.
     at_work: Mutex<(usize, usize)>,
+    /// The first so many requests are answered together.
+    pub(crate) together: AtomicUsize,
     /// Bodies `n` that it refuses.
     broken: Mutex<Vec<Value>>,
     takes: Duration,
@@ -125,6 +127,9 @@ impl OtherSide {
             let mut at_work = self.at_work.lock().expect("lock");
             at_work.0 += 1;
             at_work.1 = at_work.1.max(at_work.0);
+        }
+        while self.sent.lock().expect("lock").len() < self.together.load(Ordering::SeqCst) {
+            tokio::time::sleep(LOOK).await;
         }
         if !self.takes.is_zero() {
             tokio::time::sleep(self.takes).await;
@@ -208,6 +213,7 @@ impl Rig {
             sent: Mutex::default(),
             at_work: Mutex::default(),
             broken: Mutex::default(),
+            together: AtomicUsize::new(0),
             takes,
         };
         Self {
