@@ -14,6 +14,16 @@ pub(super) fn of_flow() -> Value {
     schemars::schema_for!(FlowFile).to_value()
 }
 
+/// The declared keys of a flow file and what stands below them, for the reference.
+pub fn flow_keys() -> Value {
+    of_flow()
+}
+
+/// The declared keys that every action has, for the reference.
+pub fn common_keys() -> &'static Value {
+    common()
+}
+
 /// The keys of a flow file that names a blueprint.
 const OFFER_KEYS: &[&str] = &["name", "description", "enabled", "aliases", "blueprint", "parameters", "tests"];
 /// The keys of a flow file that a blueprint does not have: they belong to each offer.
@@ -284,7 +294,7 @@ actions:
         let schema = schema();
         assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
         let text = schema.to_string();
-        for word in ["x-template", "x-fixed", "x-not-yet", "$defs", "dedupe"] {
+        for word in ["x-template", "x-fixed", "x-not-yet", "$defs", "expect_every"] {
             assert!(!text.contains(word), "{word}");
         }
         assert_eq!(schema["definitions"]["action.create_record"]["additionalProperties"], false);

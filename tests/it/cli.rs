@@ -97,11 +97,21 @@ fn explain_lists_and_explains() {
         assert!(all.contains(doc.code), "{} is not listed", doc.code);
         assert!(workspace_free_explain(doc.code).contains(doc.summary));
     }
-    for word in ["create_record", "send_email", "http", "respond", "compose", "delay"] {
-        let text = workspace.expect(0, &["explain", word]);
+    for spec in leadflow::actions::catalogue().actions {
+        let text = workspace.expect(0, &["explain", spec.kind]);
         assert!(text.contains("keys") && text.contains("example"), "{text}");
     }
-    assert!(workspace.expect(0, &["explain", "formatdatetime"]).contains("formatDateTime"));
+    let helper = workspace.expect(0, &["explain", "formatdatetime"]);
+    for part in ["{{formatDateTime time [format] [culture]}}", "arguments", "tz='…'", "gives a text", "cultures: en-US"]
+    {
+        assert!(helper.contains(part), "{part}: {helper}");
+    }
+    assert!(workspace.expect(0, &["explain", "guid"]).contains("kept before they are first sent"));
+    assert!(workspace.expect(0, &["explain", "coalesce"]).contains("is not evaluated"));
+    assert!(workspace.expect(0, &["explain", "range"]).contains("at most 100,000"));
+    assert!(workspace.expect(0, &["explain", "triggerBody"]).contains("trigger.body"));
+    assert!(workspace.expect(0, &["explain", "xpath"]).contains("not part of the language"));
+    assert!(workspace.expect(0, &["explain", "each"]).contains("{{#each list}}"));
     assert!(refused(&workspace, &["explain", "unknwon_key"]).contains("did you mean `unknown_key`?"));
 }
 

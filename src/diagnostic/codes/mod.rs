@@ -8,6 +8,7 @@ mod order;
 mod run;
 mod settings;
 mod template;
+mod trigger;
 
 use super::Severity;
 
@@ -24,7 +25,8 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 6] = [flow::CODES, order::CODES, template::CODES, run::CODES, http::CODES, settings::CODES];
+const PARTS: [&[CodeDoc]; 7] =
+    [flow::CODES, order::CODES, template::CODES, run::CODES, http::CODES, settings::CODES, trigger::CODES];
 const COUNT: usize = count(&PARTS);
 static SORTED: [CodeDoc; COUNT] = sorted(&PARTS);
 

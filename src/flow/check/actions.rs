@@ -19,11 +19,14 @@ use crate::flow::control::{Control, UntilKeys};
 use crate::flow::format::CommonKeys;
 use crate::flow::plan::{Kind, NodeId, Plan};
 use crate::flow::retry::RetryPolicy;
-use crate::flow::{Action, Trigger, control, schema};
+use crate::flow::{Action, Claim, Trigger, control, schema};
 use crate::schema::BodySchema;
 use crate::template::{PathRef, Template, Tree};
 use crate::units;
 use crate::yaml::{child, dotted};
+
+/// The action type that calls another flow.
+const CALL: &str = "run_flow";
 
 /// What all actions of a flow share while they are compiled.
 struct Block<'b, 'a> {
@@ -41,7 +44,7 @@ impl Block<'_, '_> {
     /// What the templates of the action `id` may name.
     fn names(&self, id: NodeId) -> Names<'_> {
         Names {
-            schema: self.trigger.schema.as_deref(),
+            schema: self.trigger.seen_schema().map(Arc::as_ref),
             parameters: self.parameters,
             path_parameters: &self.path_parameters,
             actions: &self.neighbours,
@@ -52,7 +55,7 @@ impl Block<'_, '_> {
             sees_inside: false,
             known: Known {
                 forms: Some(&self.forms),
-                body: self.trigger.schema.clone(),
+                body: self.trigger.seen_schema().cloned(),
                 item: Form::Any,
                 without_outputs: self.fates.without_outputs(&self.forms.graph, id),
             },
@@ -163,6 +166,12 @@ impl<'a> Linter<'a> {
         self.cases(pointer, &checked.value);
         let connection = self.connection(pointer, spec, own);
         self.own_check(pointer, spec, &checked.value, before);
+        if spec.kind == CALL
+            && let Some(flow) = own.get("flow").and_then(Value::as_str)
+        {
+            let at = child(pointer, "flow");
+            self.calls.push(Claim { word: flow.to_owned(), path: dotted(&at), place: self.doc.value_place(&at) });
+        }
         let names = block.names(id);
         let when = self.when(pointer, &checked, &common, &names);
         let control = self.control(id, spec.kind, &checked, block);

@@ -241,7 +241,7 @@ acitons: []
         ("invalid_value", 10, 12),
         ("bad_path", 11, 9),
         ("not_yet", 12, 3),
-        ("not_yet", 13, 3),
+        ("wrong_type", 13, 17),
         ("invalid_value", 14, 24),
         ("unknown_action", 15, 19),
         ("unknown_key", 16, 1),

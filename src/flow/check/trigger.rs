@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Linter;
+use super::intake;
 use super::references::{Known, Names};
 use super::shape::Checked;
 use super::texts::Texts;
@@ -25,8 +26,13 @@ impl Linter<'_> {
         let schema = file.schema.as_ref().and_then(|schema| self.body_schema(schema)).map(Arc::new);
         let path = file.path.as_deref().and_then(|path| self.path(path));
         let path_parameters = path.as_ref().map(PathPattern::parameters).unwrap_or_default();
+        let split_on = self.split_on(checked, file, schema.as_deref(), parameters, &path_parameters);
+        let seen = match &split_on {
+            Some(split) => split.item_schema.as_deref(),
+            None => schema.as_deref().filter(|_| file.split_on.is_none()),
+        };
         let names = Names {
-            schema: schema.as_deref(),
+            schema: seen,
             parameters,
             path_parameters: &path_parameters,
             actions: &[],
@@ -42,6 +48,7 @@ impl Linter<'_> {
                 Texts { doc: self.doc, templates: &checked.templates, names: &names, findings: &mut self.findings };
             texts.conditions(conditions, "/trigger/conditions")
         });
+        let dedupe = file.dedupe.as_ref().and_then(|dedupe| self.dedupe(checked, dedupe, &names));
         Trigger {
             methods: self.methods(file.method.as_ref()),
             authentication: match file.authentication {
@@ -51,6 +58,9 @@ impl Linter<'_> {
             validation: file.validation.unwrap_or(self.bundle.defaults.validation),
             conditions: conditions.unwrap_or_default(),
             test_leads: self.test_leads(file.test_leads.as_ref()),
+            concurrency: file.concurrency.as_ref().map(intake::concurrency),
+            dedupe,
+            split_on,
             schema,
             path,
         }
