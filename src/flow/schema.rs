@@ -11,7 +11,8 @@ use crate::yaml;
 
 /// The schema of a flow file's top level, as the linter reads it.
 pub(super) fn of_flow() -> Value {
-    schemars::schema_for!(FlowFile).to_value()
+    static FLOW: OnceLock<Value> = OnceLock::new();
+    FLOW.get_or_init(|| schemars::schema_for!(FlowFile).to_value()).clone()
 }
 
 /// The declared keys of a flow file and what stands below them, for the reference.

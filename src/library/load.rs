@@ -276,6 +276,8 @@ impl Round<'_> {
     /// Every file, over as many cores as there are and as are worth it.
     fn all(&self, paths: &[PathBuf]) -> Vec<Outcome> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Beside leads that come in, half of the machine is left to them.
+        let cores = if self.look.quiet.is_some() { cores.div_ceil(2) } else { cores };
         let threads = cores.min(paths.len() / FILES_PER_THREAD_MIN);
         if threads <= 1 {
             return paths.iter().map(|path| self.one(path)).collect();

@@ -4,6 +4,7 @@
 
 mod fold;
 mod lookup;
+mod shared;
 pub(crate) mod types;
 mod views;
 

@@ -140,7 +140,7 @@ fn the_flows_of_the_repository_are_exemplary() {
     assert!(workspace.expect(0, &["check"]).contains("3 files"));
     let flows = workspace.json(&["flows", "--json"]);
     let names: Vec<&str> = flows.as_array().expect("a list").iter().filter_map(|flow| flow["name"].as_str()).collect();
-    assert_eq!(names, ["contoso-backup", "contoso-crm-suite", "webhook-to-http"]);
+    assert_eq!(names, ["contoso-backup", "contoso-crm-suite", "fabrikam-analytics", "webhook-to-http"]);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn mocks_answer_in_the_place_of_actions() {
 fn a_lead_is_sent_and_everything_about_it_is_shown() {
     let workspace = Workspace::cloned();
     let server = workspace.serve();
-    assert!(server.announced.contains("3 flows live") && server.announced.contains("no leadflow.yaml: defaults"));
+    assert!(server.announced.contains("4 flows live") && server.announced.contains("no leadflow.yaml: defaults"));
     assert!(
         server.announced.contains(&format!("curl -sS --json @examples/lead.json '{}'", server.url("contoso-backup")))
     );

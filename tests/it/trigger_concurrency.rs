@@ -251,3 +251,27 @@ fn whatever_is_killed_every_run_ends_and_the_bound_holds() {
     assert_eq!(post(&server, number).status, 202);
     workspace.until_ended();
 }
+
+/// A called run waits at the gate of its flow like any other; its caller waits for it.
+#[test]
+fn a_called_run_waits_its_turn() {
+    let door = Arc::new(Door::default());
+    let other_side = behind(&door);
+    let workspace = workspace(&other_side, ", concurrency: { runs: 1 }");
+    workspace.write(
+        "flows/caller.yaml",
+        "name: caller\ntrigger: { type: request }\nactions:\n  \
+         - { name: call, type: run_flow, flow: queue, body: { n: '{{trigger.body.n}}' } }\n",
+    );
+    let server = workspace.serve();
+    for number in 0..4 {
+        let body = format!("{{\"n\": {number}}}");
+        assert_eq!(wire::post(server.url("caller"), &body).expect("an answer").status, 202);
+    }
+    until("all are called", || workspace.runs().iter().filter(|run| run["flow"] == "queue").count() == 4);
+    until("the first at the other side", || other_side.requests().len() == 1);
+    assert_eq!(workspace.json(&["runs", "list", "--json", "--status", "queued"]).as_array().expect("a list").len(), 3);
+    door.open();
+    let runs = workspace.until_ended();
+    assert!(runs.len() == 8 && runs.iter().all(|run| run["status"] == "succeeded"), "{runs:#?}");
+}

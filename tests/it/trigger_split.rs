@@ -229,3 +229,19 @@ fn an_action_of_one_item_is_repeated_alone() {
     let refused = workspace.run(&["runs", "resubmit", &failed, "--from", "second"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("resubmit_shape_changed"), "{refused:?}");
 }
+
+/// A call waits for one run.
+#[test]
+fn a_flow_that_splits_cannot_be_called() {
+    let workspace = workspace(FLOW);
+    workspace.write(
+        "flows/caller.yaml",
+        "name: caller\ntrigger: { type: request }\nactions:\n  \
+         - { name: call, type: run_flow, flow: batch, body: { leads: [{ Email: a@b.c }] } }\n",
+    );
+    let server = workspace.serve();
+    assert_eq!(wire::post(server.url("caller"), "{}").expect("an answer").status, 202);
+    let runs = workspace.until_ended();
+    assert_eq!((runs.len(), &runs[0]["status"]), (1, &json!("failed")));
+    assert_eq!(workspace.show("last")["actions"][0]["error"]["code"], "call_splits");
+}

@@ -79,7 +79,7 @@ Functions that tell the state of a run are paths; only those that make one value
         "habit_expression",
         "an expression of Power Automate stands in a text",
         "\
-Only what stands between two braces is evaluated. `@` and `@{…}` are text here and would be sent as such.
+Only what stands between two braces is evaluated. `@…` and `@{…}` are text here and would be sent.
 
     subject: \"New lead: @{triggerBody()?['OfferTitle']}\"      no
     subject: \"New lead: {{trigger.body.OfferTitle}}\"           yes
@@ -169,7 +169,7 @@ converted in silence; `{{string 5}}` makes a text.
         "result_type",
         "a helper gives what its place cannot take",
         "\
-The call would fail in every run that reaches it: a text where a condition is wanted, a list where a number
+It would fail in every run that reaches it: a text where a condition is wanted, a list where a number
 is. Compare, or convert: `int`, `string`, `bool`, `json`.
 
     when: \"{{toUpper trigger.body.Code}}\"                no

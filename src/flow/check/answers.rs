@@ -50,10 +50,19 @@ impl Linter<'_> {
         for (node, action) in &certain {
             let before = certainly_before(plan, *node);
             let Some((_, first)) = certain.iter().find(|(other, _)| before.contains(other)) else { continue };
+            if self.is_told("second_respond", action) {
+                continue;
+            }
             let message = format!("`{}` has answered the request by then, so this action fails", first.name);
             let help = "keep one `respond` on each way through the flow; `when` chooses between two";
             self.tell("second_respond", action, "type", Severity::Warning, message, help);
         }
+    }
+
+    /// Whether the order of the actions gave it away already.
+    fn is_told(&self, code: &str, action: &Action) -> bool {
+        let named = self.pointer(action).map(|pointer| dotted(&child(&pointer, "name")));
+        self.findings.iter().any(|finding| finding.code == code && Some(&finding.path) == named.as_ref())
     }
 
     /// Where the action stands in the file.

@@ -23,7 +23,7 @@ const SEGMENTS_MAX: usize = 32;
 impl Linter<'_> {
     /// The trigger of a checked flow file. Faults become findings and leave their default behind.
     pub(super) fn trigger(&mut self, checked: &Checked, file: &TriggerFile, parameters: &Value) -> Trigger {
-        let schema = file.schema.as_ref().and_then(|schema| self.body_schema(schema)).map(Arc::new);
+        let schema = file.schema.as_ref().and_then(|schema| self.body_schema(schema));
         let path = file.path.as_deref().and_then(|path| self.path(path));
         let path_parameters = path.as_ref().map(PathPattern::parameters).unwrap_or_default();
         let split_on = self.split_on(checked, file, schema.as_deref(), parameters, &path_parameters);
@@ -66,11 +66,12 @@ impl Linter<'_> {
         }
     }
 
-    fn body_schema(&mut self, written: &Value) -> Option<BodySchema> {
+    fn body_schema(&mut self, written: &Value) -> Option<Arc<BodySchema>> {
         const POINTER: &str = "/trigger/schema";
         let schema = match written {
             Value::String(name) => self.schema_file(name)?,
             inline => BodySchema::compile("the inline schema", inline)
+                .map(Arc::new)
                 .map_err(|error| {
                     let pointer = format!("{POINTER}{}", error.pointer);
                     self.report("invalid_schema", &pointer, format!("this is no JSON Schema: {}", error.message), None);
@@ -85,7 +86,7 @@ impl Linter<'_> {
         Some(schema)
     }
 
-    fn schema_file(&mut self, name: &str) -> Option<BodySchema> {
+    fn schema_file(&mut self, name: &str) -> Option<Arc<BodySchema>> {
         const POINTER: &str = "/trigger/schema";
         let Some(text) = self.bundle.schemas.get(name) else {
             let near = nearest(name, self.environment.schemas_known.iter().map(String::as_str));
@@ -95,16 +96,7 @@ impl Linter<'_> {
             self.report("unknown_schema", POINTER, message, Some(help.into()));
             return None;
         };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let compiled = serde_json::from_str(text).map_err(|error| format!("{name} is not JSON: {error}")).and_then(
-            |source: Value| {
-                BodySchema::compile(name, &source).map_err(|error| {
-                    let at = if error.pointer.is_empty() { String::new() } else { format!(" at {}", error.pointer) };
-                    format!("{name} is no JSON Schema{at}: {}", error.message)
-                })
-            },
-        );
-        match compiled {
+        match BodySchema::of_file(name, text) {
             Ok(schema) => Some(schema),
             Err(message) => {
                 self.report("invalid_schema", POINTER, message, None);

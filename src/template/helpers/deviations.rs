@@ -44,6 +44,12 @@ pub const DEVIATIONS: &[Deviation] = &[
         "a path reads the same wherever it stands; write `x.a.b`",
     ),
     deviation(
+        "forms",
+        "an object of its fields: a field that comes twice is a list, one that is missing null",
+        "`triggerFormDataValue` fails for a field that comes twice; `…MultiValues` gives an empty list for none",
+        "one shape for JSON and forms, so that one flow takes both",
+    ),
+    deviation(
         "an unknown culture",
         "an error",
         "the invariant culture",

@@ -41,6 +41,7 @@ impl Workspace {
     pub(crate) fn cloned() -> Self {
         let workspace = Self::empty();
         copy_folder(&project().join("flows"), &workspace.path().join("flows"));
+        copy_folder(&project().join("blueprints"), &workspace.path().join("blueprints"));
         workspace
     }
 
