@@ -43,14 +43,6 @@ stopped, and then nothing starts any more. What `check` cannot be sure of it doe
 ",
     ),
     warning(
-        "answered_twice",
-        "the request is answered a second time",
-        "\
-A request gets one answer. When all goes well, both `respond` actions run, and the second one fails
-with `already_answered`. Remove one, or put them into the two branches of a `condition`.
-",
-    ),
-    warning(
         "answered_in_loop",
         "a loop answers the request in every turn",
         "\
