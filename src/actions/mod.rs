@@ -9,7 +9,9 @@ pub mod delay;
 pub mod http;
 mod input;
 pub mod respond;
+pub mod run_flow;
 pub mod send_email;
+pub mod terminate;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -30,6 +32,8 @@ pub const ALL: &[&dyn Action] = &[
     &respond::Respond,
     &compose::Compose,
     &delay::Delay,
+    &terminate::Terminate,
+    &run_flow::RunFlow,
 ];
 
 /// The action type `kind`.
@@ -49,7 +53,7 @@ pub fn start(action: &dyn Action, written: &Tree, inputs: &Value, cx: &StartCont
 /// The catalogue of all actions and connectors, for the compiler.
 pub fn catalogue() -> Catalogue {
     Catalogue {
-        actions: ALL.iter().map(|action| action.spec()).collect(),
+        actions: ALL.iter().map(|action| action.spec()).chain(crate::flow::control::specs()).collect(),
         connectors: crate::connectors::ALL.iter().map(|connector| connector.spec()).collect(),
     }
 }
@@ -84,6 +88,10 @@ pub enum Next {
     WaitUntil(Micros),
     /// To answer the request, and then to have ended.
     Answer(Answer),
+    /// To call a run of another flow, and to end with what it responds.
+    StartRun(run_flow::Call),
+    /// To end the run.
+    Terminate(terminate::End),
 }
 
 /// An answer to the waiting request.

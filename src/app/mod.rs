@@ -72,9 +72,10 @@ async fn serve_async(
     let lock = hold_folder(&settings.data, clock.as_ref())?;
     let store = open_store(&settings).await?;
     let opened = connect::open(&settings, None)?;
-    let config = engine_config(&settings, opened.connections.clone(), Arc::clone(&store), Arc::clone(&clock), owner);
-    let engine = Engine::new(config);
     let library = Arc::new(Library::default());
+    let (connections, live) = (opened.connections.clone(), Arc::clone(&library));
+    let config = engine_config(&settings, connections, Arc::clone(&store), live, Arc::clone(&clock), owner);
+    let engine = Engine::new(config);
     let rules = settings.reload.rules;
     let (set, loader) = cold::load(settings.sources(), rules, store.as_ref(), clock.as_ref()).await?;
     engine.set_live(set.flows.values().map(Arc::clone));
@@ -189,12 +190,14 @@ fn engine_config(
     settings: &Settings,
     connections: Connections,
     store: Arc<dyn Store>,
+    library: Arc<Library>,
     clock: Arc<dyn Clock>,
     owner: String,
 ) -> engine::Config {
     engine::Config {
         store,
         effects: Arc::new(Real),
+        library,
         connections,
         clock,
         limits: connect::limits(settings),

@@ -14,7 +14,7 @@ use crate::engine::ports::Mocks;
 use crate::engine::resubmit::{self as again, ResubmitError, Text};
 use crate::flow::Flow;
 use crate::ids::RunId;
-use crate::library::load;
+use crate::library::{FlowSet, Library, load};
 use crate::outbound::Effects;
 use crate::outbound::recorded::Recorded;
 use crate::settings::Settings;
@@ -39,8 +39,13 @@ pub async fn dry_run(
 ) -> anyhow::Result<(DryRun, Vec<Value>)> {
     let recorded = Arc::new(Recorded::new());
     let effects: Arc<dyn Effects> = Arc::clone(&recorded) as Arc<dyn Effects>;
+    let library = Library::default();
+    library.swap(FlowSet::unpinned(
+        load::load(&settings.sources()).files.into_iter().filter_map(|file| file.flow.clone()),
+    ));
     let dry = dry::dry_run(DryInput {
         flow,
+        library: Arc::new(library),
         connections: connect::connections(settings)?,
         effects,
         lead,

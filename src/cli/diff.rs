@@ -46,7 +46,7 @@ impl Kind {
 }
 
 pub(super) fn run(global: &Global, args: &args::Diff) -> anyhow::Result<Exit> {
-    let settings = context::settings_beside(global)?;
+    let settings = context::settings(global, &[])?;
     let running = beside::Server::find(&settings).is_some();
     let store = context::store_to_read(&settings)?;
     let folder = context::folder(&settings);
@@ -150,7 +150,9 @@ fn as_text(live: &Live, folder: &Folder, differences: &[Difference]) -> String {
             Kind::Removed => text.push_str("  gone\n"),
             Kind::Changed(changes) => {
                 let _ = writeln!(text, "  {}", diff::words(changes));
-                changes.iter().for_each(|change| line(&mut text, change));
+                for change in changes {
+                    line(&mut text, change);
+                }
             }
             Kind::Faulty(findings) => {
                 let kept = live.rows.iter().any(|row| row.flow == *flow || row.file == *file);

@@ -82,7 +82,7 @@ fn as_json(flow: &Flow, dry: &DryRun, effects: &[Value]) -> Value {
 
 fn action_json(action: &DryAction) -> Value {
     let error = action.error.as_ref().map(|error| json!({ "code": error.code, "message": error.message }));
-    json!({
+    let mut json = json!({
         "name": action.name,
         "type": action.kind,
         "status": action.status.as_str(),
@@ -90,7 +90,11 @@ fn action_json(action: &DryAction) -> Value {
         "outputs": action.outputs,
         "attempts": action.attempts,
         "error": error,
-    })
+    });
+    if !action.index.is_empty() {
+        json["index"] = json!(action.index);
+    }
+    json
 }
 
 fn as_text(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) -> String {

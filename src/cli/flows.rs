@@ -16,10 +16,10 @@ pub(super) fn run(global: &Global, args: &args::Flows) -> anyhow::Result<Exit> {
     if args.command.is_some() {
         return Ok(usage::later("flows show"));
     }
-    let settings = context::settings_beside(global)?;
-    if let Some(server) = beside::Server::find(&settings) {
+    if let Some(server) = beside::Server::find(&context::settings_beside(global)?) {
         return live(&server, args.json);
     }
+    let settings = context::settings(global, &[])?;
     let folder = context::folder(&settings);
     if args.json {
         output::json(&folder.files.iter().map(|file| on_disk(file)).collect());

@@ -53,6 +53,7 @@ impl Engine {
             key_run: run_id,
             received_at: now,
             is_test: parsed.is_test,
+            parent: None,
         };
         let values = Values::new(&live.flow, &identity, parsed.trigger);
         let (status, code) = match judge(&live.flow, &identity, &values, &self.ports) {
@@ -114,6 +115,7 @@ impl Engine {
             cancel,
             admits,
         });
+        actor.accepting = true;
         actor.begin();
         let mut commit = actor.snapshot();
         run.status = commit.status;

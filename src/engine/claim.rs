@@ -109,7 +109,7 @@ async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
         let taken = engine.ports.lanes.reserve(&lane.lane, due.min(CLAIM_LANE_MAX).min(room));
         room -= taken.len();
         if !taken.is_empty() {
-            wants.push(LaneWant { lane: lane.lane.clone(), max: taken.len() });
+            wants.push(LaneWant { lane: lane.lane.clone(), max: taken.len(), gate: None });
             permits.extend(taken);
         }
     }
@@ -210,6 +210,8 @@ async fn close(engine: &Arc<Engine>, stored: &StoredRun, status: RunStatus, code
         answer: None,
         steps: Vec::new(),
         records: Vec::new(),
+        starts: Vec::new(),
+        wakes: stored.run.parent.as_ref().filter(|_| status.is_final()).map(|parent| (parent.run, now)),
     };
     if let Err(error) = engine.store.commit(commit).await {
         tracing::warn!(run = %stored.run.run_id, %error, "cannot give a claimed run back; looking again soon");

@@ -62,6 +62,11 @@ impl Drop for Permit {
 }
 
 impl Lanes {
+    /// Something is due that did not come from outside: a claim may look at once.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// No lanes in use; lanes that are not [`Lanes::set_slots`] have `default_slots`. `wake` is told when a slot of a
     /// lane with a backlog becomes free, and when a backlog grows.
     pub fn new(default_slots: usize, wake: Arc<Notify>) -> Arc<Self> {

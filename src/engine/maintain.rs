@@ -47,6 +47,7 @@ async fn prune(engine: &Engine) {
         failed: now - micros(retention.failed),
         rejected: now - micros(retention.rejected),
         duplicates: now - micros(retention.duplicates),
+        dedupe: now,
         rows_max: PRUNE_ROWS_MAX,
     };
     let mut total = 0;

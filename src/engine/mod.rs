@@ -31,7 +31,7 @@ use crate::actions::Answer;
 use crate::clock::{Clock, Micros};
 use crate::flow::catalogue::Catalogue;
 use crate::ids::RunId;
-use crate::library::LiveFlow;
+use crate::library::{Library, LiveFlow};
 use crate::outbound::Effects;
 use crate::run::TriggerData;
 use crate::store::Store;
@@ -94,6 +94,8 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// What performs effects.
     pub effects: Arc<dyn Effects>,
+    /// The live flows: those that others call.
+    pub library: Arc<Library>,
     /// Connections.
     pub connections: Connections,
     /// The clock.
@@ -156,6 +158,7 @@ impl Engine {
                 owner: config.owner,
                 journal: Arc::new(StoreJournal(Arc::clone(&config.store))),
                 effects: config.effects,
+                library: config.library,
                 connections: ArcSwap::from_pointee(Connections::new()),
                 clock: config.clock,
                 lanes,

@@ -37,6 +37,7 @@ pub(super) async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
             message: format!("no outcome within {}", crate::units::print_duration(timeout)),
             class: Class::TimedOut,
             retry_after: None,
+            action: None,
         }),
     }
 }

@@ -13,9 +13,11 @@ use super::lanes::Lanes;
 use crate::clock::{Clock, Fut};
 use crate::connectors::Connector;
 use crate::flow::retry::RetryPolicy;
+use crate::ids::RunId;
+use crate::library::Library;
 use crate::outbound::{Effects, Transport};
-use crate::run::Failure;
-use crate::store::{RunCommit, Store, StoreResult};
+use crate::run::{Failure, RunStatus};
+use crate::store::{RunCommit, Store, StoreResult, StoredRun};
 use crate::template;
 
 /// A connection ready to be used.
@@ -41,6 +43,19 @@ pub type Connections = BTreeMap<String, Arc<OpenConnection>>;
 pub trait Journal: Send + Sync {
     /// Writes one commit; answers after the sync.
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
+    /// How far a called run has come; `None`: it is not there.
+    fn called(&self, run: RunId) -> Fut<'_, StoreResult<Option<CallEnd>>>;
+}
+
+/// How far a called run has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallEnd {
+    /// Its status.
+    pub status: RunStatus,
+    /// Its code.
+    pub code: Option<String>,
+    /// What it responded, if it has.
+    pub answer: Option<Value>,
 }
 
 /// The journal of real runs.
@@ -49,6 +64,13 @@ pub struct StoreJournal(pub Arc<dyn Store>);
 impl Journal for StoreJournal {
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>> {
         self.0.commit(commit)
+    }
+
+    fn called(&self, run: RunId) -> Fut<'_, StoreResult<Option<CallEnd>>> {
+        Box::pin(async move {
+            let stored = self.0.run(run).await?;
+            Ok(stored.map(|StoredRun { run, .. }| CallEnd { status: run.status, code: run.code, answer: run.answer }))
+        })
     }
 }
 
@@ -114,6 +136,8 @@ pub struct Limits {
     pub waiting_runs_per_flow_max: u64,
     /// Bytes of one action's outputs as JSON.
     pub outputs_bytes_max: usize,
+    /// Items of one loop or list action.
+    pub iterations_max: usize,
     /// Bounds of one template.
     pub template: template::Limits,
     /// Bounds of a request's body.
@@ -133,6 +157,7 @@ impl Default for Limits {
             active_runs_max: 1024,
             waiting_runs_per_flow_max: 1_000_000,
             outputs_bytes_max: 1 << 20,
+            iterations_max: 100_000,
             template: template::Limits::default(),
             body: crate::triggers::request::BodyLimits::default(),
             run_duration: Duration::from_hours(720),
@@ -161,6 +186,8 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// What performs effects.
     pub effects: Arc<dyn Effects>,
+    /// Flows that can be called.
+    pub library: Arc<Library>,
     /// Connections, late-bound by name.
     pub connections: ArcSwap<Connections>,
     /// The clock.

@@ -1,7 +1,10 @@
 //! From stored rows back to the state of a run: what may have been sent is flagged, never guessed.
 
+use std::collections::{BTreeMap, HashMap};
+
 use crate::clock::Micros;
 use crate::flow::Flow;
+use crate::flow::plan::{Kind, NodeId};
 use crate::run::{Identity, RunState, Step, StepKey, StepStatus, Try};
 use crate::store::{RunRow, StepRow, StoredRun};
 
@@ -16,20 +19,24 @@ pub(super) fn identity(run: &RunRow) -> Identity {
         key_run: run.key_run,
         received_at: run.received_at,
         is_test: run.is_test,
+        parent: run.parent.clone(),
     }
 }
 
 /// The state of a stored run. Steps of actions that the pinned text does not have cannot exist and are left out.
 pub(super) fn state(stored: &StoredRun, flow: &Flow, now: Micros) -> RunState {
-    let mut state = RunState::default();
+    let nodes: HashMap<&str, NodeId> =
+        flow.plan.nodes.iter().enumerate().map(|(id, node)| (node.name.as_str(), id)).collect();
+    let mut steps = BTreeMap::new();
     for row in &stored.steps {
-        if let Some(node) = flow.plan.find(&row.name) {
-            state.steps.insert(StepKey { node, idx: row.idx.clone() }, step(row, now));
+        if let Some(node) = nodes.get(row.name.as_str()).copied() {
+            let is_leaf = flow.plan.nodes[node].kind == Kind::Leaf;
+            steps.insert(StepKey { node, idx: row.idx.clone() }, step(row, is_leaf, now));
         }
     }
     for flight in &stored.run.inflight {
-        let Some(node) = flow.plan.find(&flight.name) else { continue };
-        let step = state.steps.entry(StepKey { node, idx: flight.idx.clone() }).or_default();
+        let Some(node) = nodes.get(flight.name.as_str()).copied() else { continue };
+        let step = steps.entry(StepKey { node, idx: flight.idx.clone() }).or_default();
         if step.status.is_final() {
             continue;
         }
@@ -39,12 +46,13 @@ pub(super) fn state(stored: &StoredRun, flow: &Flow, now: Micros) -> RunState {
             step.due_at = Some(now);
         }
     }
-    state
+    RunState::of(steps)
 }
 
-fn step(row: &StepRow, now: Micros) -> Step {
-    // A running row is there only to pin its inputs: its try is named in `inflight`, and the next one is due.
-    let was_running = row.status == StepStatus::Running;
+fn step(row: &StepRow, is_leaf: bool, now: Micros) -> Step {
+    // A running row is there only to pin its inputs: its try is named in `inflight`, and the next one is due. A
+    // container goes on where it was.
+    let was_running = is_leaf && row.status == StepStatus::Running;
     Step {
         status: if was_running { StepStatus::Waiting } else { row.status },
         attempt: if was_running { row.attempt.saturating_sub(1) } else { row.attempt },
@@ -58,5 +66,6 @@ fn step(row: &StepRow, now: Micros) -> Step {
         possible_repeat: row.possible_repeat,
         tries: row.io.tries.clone(),
         try_started_at: None,
+        child: row.io.child,
     }
 }

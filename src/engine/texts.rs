@@ -72,6 +72,7 @@ pub fn compile_pinned(bundle: &str, catalogue: &Catalogue) -> Result<Flow, Strin
         catalogue,
         connections: None,
         schemas_known: &[],
+        blueprints_known: &[],
         actions_per_flow_max: usize::MAX,
         nesting_max: usize::MAX,
     };

@@ -42,9 +42,10 @@ pub struct FlowFile {
     /// What the run does, in order: an action waits for the one before it.
     #[schemars(required, extend("minItems" = 1))]
     pub actions: Option<Vec<Value>>,
-    /// A flow body that many offers share.
-    #[schemars(extend("x-not-yet" = "until then, write `trigger` and `actions` in each file"))]
-    pub blueprint: Option<Value>,
+    /// A flow body that many offers share: `blueprints/NAME.yaml` has `trigger` and `actions`, this file has the
+    /// parameters.
+    #[schemars(example = &"marketplace-lead")]
+    pub blueprint: Option<String>,
     /// Tests of the flow.
     #[schemars(extend("x-not-yet" = "until then, try the flow with `leadflow dry-run`"))]
     pub tests: Option<Value>,
@@ -150,9 +151,10 @@ pub struct CommonKeys {
     #[serde(default)]
     #[schemars(schema_with = "boolean_templates", example = &"{{ne trigger.body.ActionCode 'DNC'}}")]
     pub when: Option<Value>,
-    /// `{}`: start at once, beside the action before. Without it the action waits for the one before it.
+    /// What it waits for: `{NAME: [statuses], …}`, all of them, each with one of its statuses; `{}`: start at once.
+    /// Without it the action waits until the one before it has succeeded.
     #[serde(default)]
-    #[schemars(schema_with = "run_after")]
+    #[schemars(schema_with = "run_after", example = serde_json::json!({ "create_lead": ["failed", "timed_out"] }))]
     pub run_after: Option<Value>,
     /// When and how often to try again what may succeed later.
     pub retry: Option<RetryFile>,
@@ -205,7 +207,7 @@ fn methods(_: &mut schemars::SchemaGenerator) -> Schema {
 }
 
 /// A template that gives a boolean, or a list of them.
-fn boolean_templates(_: &mut schemars::SchemaGenerator) -> Schema {
+pub(super) fn boolean_templates(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
             { "type": "boolean" },
@@ -217,9 +219,9 @@ fn boolean_templates(_: &mut schemars::SchemaGenerator) -> Schema {
 }
 
 fn run_after(_: &mut schemars::SchemaGenerator) -> Schema {
+    let statuses = ["succeeded", "failed", "skipped", "timed_out", "cancelled"];
     json_schema!({
         "type": "object",
-        "maxProperties": 0,
-        "x-not-yet-map": "until then: `run_after: {}` (start at once), or leave it out (wait for the action before)",
+        "additionalProperties": { "type": "array", "items": { "enum": statuses }, "minItems": 1 },
     })
 }

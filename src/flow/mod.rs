@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod check;
 pub mod control;
+pub mod declared;
 pub mod format;
 pub mod plan;
 pub mod retry;
@@ -21,6 +22,7 @@ use crate::schema::{BodySchema, Validation};
 use crate::template::{PathRef, Template, Tree};
 use crate::yaml::{self, Doc};
 use catalogue::Catalogue;
+use control::Control;
 use plan::Plan;
 use retry::RetryPolicy;
 
@@ -51,6 +53,14 @@ pub struct Flow {
     pub bundle: Bundle,
 }
 
+impl Flow {
+    /// The flow as one file: for a flow of a blueprint the blueprint with the flow's own name and parameters put in.
+    /// `{{parameters.X}}` stays as it is; the parameters that hold stand at the top.
+    pub fn expansion(&self) -> String {
+        check::blueprint::expansion(self)
+    }
+}
+
 /// The text that a run is pinned to: enough to compile the same flow again, years later, with no file on disk.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Bundle {
@@ -58,12 +68,24 @@ pub struct Bundle {
     pub file: String,
     /// The flow file's text.
     pub text: String,
+    /// The blueprint that it names, if it does and the file is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blueprint: Option<BlueprintText>,
     /// The schema files that it names, by name, as text.
     pub schemas: BTreeMap<String, String>,
     /// `parameters:` of leadflow.yaml at the time of loading, as JSON.
     pub parameters: Value,
     /// Defaults of leadflow.yaml at the time of loading.
     pub defaults: Defaults,
+}
+
+/// A blueprint: the body of the flows that name it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BlueprintText {
+    /// Its file's path as the user knows it.
+    pub file: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// `defaults:` of leadflow.yaml: what an action or trigger has that says nothing else.
@@ -195,6 +217,24 @@ pub struct Action {
     pub guard: Vec<PathRef>,
     /// Whether a value from outside chooses the host of `url`: then private addresses are refused.
     pub url_from_value: bool,
+    /// Keys that are rendered once for each item of `from`, with `item` in scope; empty for most actions.
+    pub per_item: Vec<(String, Tree)>,
+    /// What a container decides by; `None`: a leaf.
+    pub control: Option<Control>,
+    /// Whether some template reads its outputs.
+    pub outputs_read: bool,
+}
+
+impl Action {
+    /// Calls `visit` with every template of the action.
+    pub fn each_template<'a>(&'a self, visit: &mut dyn FnMut(&'a Template)) {
+        self.when.iter().for_each(&mut *visit);
+        self.inputs.each_template(visit);
+        self.per_item.iter().for_each(|(_, tree)| tree.each_template(visit));
+        if let Some(control) = &self.control {
+            control.each_template(visit);
+        }
+    }
 }
 
 /// What a flow is compiled against.
@@ -207,6 +247,8 @@ pub struct Environment<'a> {
     pub connections: Option<&'a BTreeMap<String, String>>,
     /// Names of all schema files, for suggestions; the bundle holds only those that the flow names.
     pub schemas_known: &'a [String],
+    /// Names of all blueprints, for suggestions.
+    pub blueprints_known: &'a [String],
     /// Most actions in a flow.
     pub actions_per_flow_max: usize,
     /// Most levels of containers.
@@ -232,6 +274,11 @@ pub struct Parsed {
 }
 
 impl Parsed {
+    /// The blueprint that it names, whether it is there or not.
+    pub fn blueprint(&self) -> Option<&str> {
+        self.doc.as_ref()?.value.get("blueprint")?.as_str()
+    }
+
     /// The files in the folder of schemas that it names, whether they are there or not.
     pub fn schema_files(&self) -> Vec<String> {
         let named = self.doc.as_ref().and_then(|doc| doc.value.pointer("/trigger/schema")?.as_str());

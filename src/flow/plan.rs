@@ -1,4 +1,6 @@
-//! The plan of a flow: an arena of nodes with `after` edges. What `advance` walks.
+//! The plan of a flow: an arena of nodes with `after` edges, containers with numbered blocks. What `advance` walks.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,11 +67,31 @@ impl StepStatus {
     }
 }
 
-/// What a node is.
+/// What a node is. Containers hold blocks of nodes, numbered from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One action.
     Leaf,
+    /// `condition`: block 0 is `then`, block 1 is `else`.
+    If,
+    /// `switch`: one block for each case, the last one is `default`.
+    Switch,
+    /// `for_each`: its block runs once for each item.
+    Each {
+        /// Iterations at once.
+        concurrency: u32,
+    },
+    /// `until`: its block runs until the condition is true.
+    Until,
+    /// `scope`: its block runs once.
+    Scope,
+}
+
+impl Kind {
+    /// Whether its block runs in iterations, each with its own index in the keys of its steps.
+    pub fn is_loop(self) -> bool {
+        matches!(self, Self::Each { .. } | Self::Until)
+    }
 }
 
 /// A set of statuses that an edge accepts.
@@ -104,28 +126,68 @@ pub struct Node {
     pub name: String,
     /// The container that it stands in; `None`: the flow itself.
     pub parent: Option<NodeId>,
-    /// It starts when each of these nodes has ended with one of the statuses. Empty: at once.
+    /// The block of that container.
+    pub block: u16,
+    /// It starts when each of these nodes of its block has ended with one of the statuses. Empty: at once.
     pub after: Vec<(NodeId, StatusSet)>,
     /// What it is.
     pub kind: Kind,
 }
 
-/// The graph of a flow. Nodes stand in the order of the file, so every edge points backwards.
+/// The graph of a flow. Nodes stand in the order of the file: every edge points backwards, and a container stands
+/// before what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// The nodes.
     pub nodes: Vec<Node>,
+    /// The nodes of each block, in order. A block without nodes is not listed.
+    blocks: BTreeMap<(Option<NodeId>, u16), Vec<NodeId>>,
 }
 
 impl Plan {
+    /// The graph of `nodes`.
+    pub fn new(nodes: Vec<Node>) -> Self {
+        let mut blocks: BTreeMap<_, Vec<NodeId>> = BTreeMap::new();
+        for (id, node) in nodes.iter().enumerate() {
+            blocks.entry((node.parent, node.block)).or_default().push(id);
+        }
+        Self { nodes, blocks }
+    }
+
     /// The node named `name`.
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.nodes.iter().position(|node| node.name == name)
     }
 
-    /// Nodes that no other node waits for: the ends of the branches.
-    pub fn ends(&self) -> impl Iterator<Item = NodeId> + '_ {
-        (0..self.nodes.len())
-            .filter(|id| !self.nodes.iter().any(|node| node.after.iter().any(|(before, _)| before == id)))
+    /// The nodes of a block, in order.
+    pub fn block(&self, parent: Option<NodeId>, number: u16) -> &[NodeId] {
+        self.blocks.get(&(parent, number)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The blocks of a container, with their numbers.
+    pub fn blocks_of(&self, parent: NodeId) -> impl Iterator<Item = (u16, &[NodeId])> {
+        self.blocks
+            .range((Some(parent), 0)..=(Some(parent), u16::MAX))
+            .map(|((_, number), nodes)| (*number, &nodes[..]))
+    }
+
+    /// The nodes of a block that no other one waits for: the ends of its branches.
+    pub fn ends<'a>(&'a self, block: &'a [NodeId]) -> impl Iterator<Item = NodeId> + 'a {
+        let awaited =
+            |id: NodeId| block.iter().any(|other| self.nodes[*other].after.iter().any(|(before, _)| *before == id));
+        block.iter().copied().filter(move |id| !awaited(*id))
+    }
+
+    /// The containers round a node, innermost first.
+    pub fn containers(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        std::iter::successors(self.nodes.get(node).and_then(|node| node.parent), |parent| self.nodes[*parent].parent)
+    }
+
+    /// The loops round a node, outermost first: what the parts of its steps' index count.
+    pub fn loops(&self, node: NodeId) -> Vec<NodeId> {
+        let mut loops: Vec<NodeId> =
+            self.containers(node).filter(|container| self.nodes[*container].kind.is_loop()).collect();
+        loops.reverse();
+        loops
     }
 }

@@ -14,6 +14,30 @@ pub(super) fn of_flow() -> Value {
     schemars::schema_for!(FlowFile).to_value()
 }
 
+/// The keys of a flow file that names a blueprint.
+const OFFER_KEYS: &[&str] = &["name", "description", "enabled", "aliases", "blueprint", "parameters", "tests"];
+/// The keys of a flow file that a blueprint does not have: they belong to each offer.
+const NOT_OF_BLUEPRINTS: &[&str] = &["name", "aliases", "enabled", "blueprint", "tests"];
+
+/// The schema of the top level of a flow file that names a blueprint.
+pub(super) fn of_offer() -> Value {
+    let mut schema = of_flow();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.retain(|key, _| OFFER_KEYS.contains(&key.as_str()));
+    }
+    schema["required"] = json!(["blueprint"]);
+    schema
+}
+
+/// The schema of the top level of a blueprint.
+pub(super) fn of_blueprint() -> Value {
+    let mut schema = of_flow();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.retain(|key, _| !NOT_OF_BLUEPRINTS.contains(&key.as_str()));
+    }
+    schema
+}
+
 /// The schema of an action of no known type: the common keys, and others that nobody can judge.
 pub(super) fn of_any_action() -> Value {
     let mut schema = common().clone();
@@ -84,6 +108,14 @@ pub fn editor_schema(catalogue: &Catalogue) -> Value {
     });
     definitions.insert("action".into(), action);
     flow["properties"]["actions"]["items"] = json!({ "$ref": "#/definitions/action" });
+    // A flow of a blueprint has no body of its own, any other one must have it.
+    let required = flow["required"].take();
+    flow["if"] = json!({ "required": ["blueprint"] });
+    flow["then"] = json!({ "properties": { "trigger": false, "actions": false, "variables": false } });
+    flow["else"] = json!({ "required": required });
+    if let Some(flow) = flow.as_object_mut() {
+        flow.remove("required");
+    }
     let mut schema = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": "leadflow flow" });
     if let (Some(schema), Value::Object(flow)) = (schema.as_object_mut(), flow) {
         schema.extend(flow);
@@ -114,6 +146,7 @@ impl Editor<'_> {
     fn schema(&mut self, schema: Value, template: bool) -> Value {
         let Value::Object(mut schema) = schema else { return schema };
         let template = template || schema.contains_key("x-template") || schema.contains_key("x-fixed");
+        let holds_actions = schema.contains_key("x-actions");
         if let Some(Value::Object(definitions)) = schema.remove("$defs") {
             for (name, definition) in definitions {
                 let definition = self.schema(definition, false);
@@ -132,6 +165,9 @@ impl Editor<'_> {
             if let Some(inner) = schema.remove(key) {
                 schema.insert(key.into(), self.schema(inner, template));
             }
+        }
+        if holds_actions {
+            schema.insert("items".into(), json!({ "$ref": "#/definitions/action" }));
         }
         for key in ["anyOf", "oneOf"] {
             if let Some(branches) = schema.get_mut(key) {
@@ -248,7 +284,7 @@ actions:
         let schema = schema();
         assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
         let text = schema.to_string();
-        for word in ["x-template", "x-fixed", "x-not-yet", "$defs", "blueprint", "dedupe"] {
+        for word in ["x-template", "x-fixed", "x-not-yet", "$defs", "dedupe"] {
             assert!(!text.contains(word), "{word}");
         }
         assert_eq!(schema["definitions"]["action.create_record"]["additionalProperties"], false);

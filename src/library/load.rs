@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use super::clash;
 use super::files::{self, Content, Hash, Reading, Stamp, Unread, hash_of, shown, walk};
-use super::schemas::Schemas;
+use super::named::NamedFiles;
 use super::settle::Settling;
 use crate::clock::Micros;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::flow::catalogue::Catalogue;
-use crate::flow::{self, Bundle, Claim, Compiled, Defaults, Environment, Flow};
+use crate::flow::{self, BlueprintText, Bundle, Claim, Compiled, Defaults, Environment, Flow};
 
 /// Files that one thread takes at a time.
 const SLICE_FILES: usize = 16;
@@ -36,6 +36,8 @@ pub struct Sources {
     pub flows: PathBuf,
     /// The folder of schemas.
     pub schemas: PathBuf,
+    /// The folder of blueprints.
+    pub blueprints: PathBuf,
     /// Connections: name to connector type.
     pub connections: BTreeMap<String, String>,
     /// `parameters:` of leadflow.yaml.
@@ -155,8 +157,9 @@ impl Look {
 struct Dependencies {
     /// Of the settings.
     settings: Hash,
-    /// Files that it names, with their content's hash; `None`: not there. A file of another kind that a flow comes to
-    /// name belongs here too.
+    /// The blueprint that it names, with its content's hash; `None`: not there.
+    blueprint: Option<(String, Option<Hash>)>,
+    /// Schemas that it, or its blueprint, names.
     named: Vec<(String, Option<Hash>)>,
     /// Of all names, where one that it names is not there: the suggestion in its finding depends on them.
     known: Option<Hash>,
@@ -173,11 +176,19 @@ struct Entry {
 }
 
 /// Loads again and again, and only what has changed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Loader {
     files: HashMap<PathBuf, Entry>,
     settling: Settling,
-    schemas: Schemas,
+    schemas: NamedFiles,
+    blueprints: NamedFiles,
+}
+
+impl Default for Loader {
+    fn default() -> Self {
+        let (files, settling) = Default::default();
+        Self { files, settling, schemas: NamedFiles::schemas(), blueprints: NamedFiles::blueprints() }
+    }
 }
 
 /// What became of one file in a look.
@@ -207,6 +218,7 @@ impl Loader {
         };
         self.settling.begin();
         self.schemas.look(&sources.schemas, look, &mut self.settling, &mut folder);
+        self.blueprints.look(&sources.blueprints, look, &mut self.settling, &mut folder);
         let round = Round { loader: self, sources, settings: sources.fingerprint(), look };
         let outcomes = round.all(&walked.files);
         for (path, outcome) in walked.files.into_iter().zip(outcomes) {
@@ -311,23 +323,36 @@ impl Round<'_> {
     }
 
     fn is_as_compiled(&self, against: &Dependencies) -> bool {
-        let schemas = &self.loader.schemas;
+        let Loader { schemas, blueprints, .. } = self.loader;
         against.settings == self.settings
-            && against.known.is_none_or(|known| known == schemas.names_hash())
+            && against.known.is_none_or(|known| known == self.known())
+            && against.blueprint.iter().all(|(name, hash)| blueprints.hash(name) == *hash)
             && against.named.iter().all(|(name, hash)| schemas.hash(name) == *hash)
+    }
+
+    /// Of all names that a finding may suggest.
+    fn known(&self) -> Hash {
+        hash_of([&self.loader.schemas.names_hash()[..], &self.loader.blueprints.names_hash()[..]])
     }
 
     fn compile(&self, path: &Path, hash: Hash, stamp: Option<Stamp>, text: &Arc<str>) -> Entry {
         let file = shown(path);
-        let schemas = &self.loader.schemas;
+        let Loader { schemas, blueprints, .. } = self.loader;
         let parsed = flow::parse(&file, text);
+        let blueprint = parsed.blueprint().map(|name| (name.to_owned(), blueprints.hash(name)));
+        let body = blueprint.as_ref().and_then(|(name, _)| {
+            Some(BlueprintText { file: blueprints.file(name)?.to_owned(), text: blueprints.text(name)?.to_owned() })
+        });
+        let mut schema_files = parsed.schema_files();
+        schema_files.extend(body.iter().flat_map(|body| flow::parse(&body.file, &body.text).schema_files()));
         let named: Vec<(String, Option<Hash>)> =
-            parsed.schema_files().into_iter().map(|name| (name.clone(), schemas.hash(&name))).collect();
-        let missing = named.iter().any(|(_, hash)| hash.is_none());
+            schema_files.into_iter().map(|name| (name.clone(), schemas.hash(&name))).collect();
+        let missing = named.iter().chain(&blueprint).any(|(_, hash)| hash.is_none());
         let pinned = named.iter().filter_map(|(name, _)| Some((name.clone(), schemas.text(name)?.to_owned())));
         let bundle = Bundle {
             file: file.clone(),
             text: text.to_string(),
+            blueprint: body,
             schemas: pinned.collect(),
             parameters: self.sources.parameters.clone(),
             defaults: self.sources.defaults.clone(),
@@ -336,6 +361,7 @@ impl Round<'_> {
             catalogue: &self.sources.catalogue,
             connections: Some(&self.sources.connections),
             schemas_known: schemas.names(),
+            blueprints_known: blueprints.names(),
             actions_per_flow_max: self.sources.actions_per_flow_max,
             nesting_max: self.sources.nesting_max,
         };
@@ -343,8 +369,8 @@ impl Round<'_> {
             std::panic::catch_unwind(AssertUnwindSafe(|| flow::compile_parsed(parsed, bundle, &environment)));
         let Compiled { flow, name, findings, claims } = compiled.unwrap_or_else(|_| panicked(path));
         let loaded = Loaded { file, text: Arc::clone(text), name, flow: flow.map(Arc::new), findings, claims };
-        let known = missing.then(|| schemas.names_hash());
-        let against = Some(Dependencies { settings: self.settings, named, known });
+        let known = missing.then(|| self.known());
+        let against = Some(Dependencies { settings: self.settings, blueprint, named, known });
         Entry { stamp, hash, against, loaded: Arc::new(loaded) }
     }
 }

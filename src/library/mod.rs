@@ -7,9 +7,9 @@ mod clash;
 pub mod diff;
 pub mod files;
 pub mod load;
+mod named;
 pub mod reload;
 pub mod report;
-mod schemas;
 mod settle;
 pub mod watch;
 
@@ -154,6 +154,17 @@ pub struct Notice {
 }
 
 impl FlowSet {
+    /// A set of flows that are pinned nowhere: what a dry run may call.
+    pub fn unpinned(flows: impl IntoIterator<Item = Arc<Flow>>) -> Self {
+        let mut set = Self::default();
+        for flow in flows.into_iter().filter(|flow| flow.enabled) {
+            set.aliases.extend(flow.aliases.iter().map(|alias| (alias.clone(), flow.name.clone())));
+            let name = flow.name.clone();
+            set.flows.insert(name, Arc::new(LiveFlow { flow, text_id: 0 }));
+        }
+        set
+    }
+
     /// The flow that answers to `name`, or to the alias `name` (then `true`).
     pub fn resolve(&self, name: &str) -> Option<(&Arc<LiveFlow>, bool)> {
         if let Some(flow) = self.flows.get(name) {
@@ -180,8 +191,11 @@ impl FlowSet {
 
     /// Every finding that says why what is on disk is not live.
     pub fn open_findings(&self) -> Vec<Diagnostic> {
+        let notices: Vec<&Diagnostic> = self.notices.iter().map(|notice| &notice.finding).collect();
         let of_files = self.unresolved().flat_map(|state| state.findings.iter());
-        self.notices.iter().map(|notice| &notice.finding).chain(of_files).cloned().collect()
+        // What is wrong with a folder or a link is told once, not again for each file that it keeps back.
+        let of_files = of_files.filter(|finding| !notices.contains(finding));
+        notices.iter().copied().chain(of_files).cloned().collect()
     }
 }
 

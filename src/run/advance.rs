@@ -2,19 +2,21 @@
 //!
 //! Power Automate's rules (POWER-AUTOMATE 3.1): an action starts when every predecessor has ended with a status that
 //! its edge accepts, otherwise it is skipped and that cascades. The end of each branch decides the run: a skipped end
-//! takes the status of what it waited for, so a handled failure leaves the run succeeded.
+//! takes the status of what it waited for, so a handled failure leaves the run succeeded. A block inside a container
+//! follows the same rule, and its status is the container's.
 
-use std::collections::BTreeMap;
-
+use super::blocks::Walk;
 use super::transition::{Illegal, StepEvent, next};
-use super::{RunState, RunStatus, Step, StepKey, StepStatus};
+use super::{RunState, RunStatus, StepKey};
 use crate::clock::Micros;
-use crate::flow::plan::{NodeId, Plan};
+use crate::flow::plan::{Kind, Plan};
 
 /// The reason of a skip by `when`: such an action counts as succeeded for whoever waits on it.
 pub const SKIPPED_BY_WHEN: &str = "when";
 /// The reason of a skip because `run_after` was not met.
 pub const SKIPPED_BY_RUN_AFTER: &str = "run_after";
+/// The reason of a skip because the block that the action stands in did not run.
+pub const SKIPPED_BY_BRANCH: &str = "branch";
 
 /// Something that happened to the run.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +26,8 @@ pub enum Event {
         /// When.
         at: Micros,
     },
-    /// Something happened to one action.
+    /// Something happened to one action. A container that starts opens: its inputs say what of it runs
+    /// ([`super::blocks`]).
     Step {
         /// When (for the skips that follow from it).
         at: Micros,
@@ -33,11 +36,18 @@ pub enum Event {
         /// What.
         event: StepEvent,
     },
+    /// An `until` goes on with its next iteration.
+    Again {
+        /// When.
+        at: Micros,
+        /// Which one.
+        key: StepKey,
+    },
     /// Everything that has not ended is cancelled, and the run ends with `status`.
     Stop {
         /// When.
         at: Micros,
-        /// `cancelled` or `timed_out`.
+        /// What was decided: by somebody, by the run's age, or by `terminate`.
         status: RunStatus,
     },
 }
@@ -49,6 +59,18 @@ pub enum Todo {
     Start(StepKey),
     /// Come back to this action then.
     WaitUntil(StepKey, Micros),
+    /// What runs of this container has ended: close it, or let an `until` go on.
+    Ended {
+        /// The container.
+        key: StepKey,
+        /// The end of some branch in it failed.
+        bad: bool,
+    },
+    /// This iteration of a `for_each` has ended.
+    Left {
+        /// The index of the steps in it.
+        idx: String,
+    },
     /// The run has ended.
     Settle(RunStatus),
 }
@@ -56,103 +78,54 @@ pub enum Todo {
 /// Applies `event` to `run` and says what follows. Only the keys in it and skipped actions change.
 pub fn advance(plan: &Plan, run: &mut RunState, event: Event) -> Result<Vec<Todo>, Illegal> {
     let mut todos = Vec::new();
-    let at = match event {
+    match event {
         Event::Begin { at } => {
             run.offered.clear();
-            todos.extend(run.steps.iter().filter_map(|(key, step)| Some(Todo::WaitUntil(key.clone(), step.due_at?))));
-            at
+            run.open.clear();
+            let timers = run.active.iter().filter_map(|key| Some(Todo::WaitUntil(key.clone(), run.steps[key].due_at?)));
+            todos.extend(timers);
+            let containers: Vec<StepKey> =
+                run.active.iter().filter(|key| plan.nodes[key.node].kind != Kind::Leaf).cloned().collect();
+            let mut walk = Walk { plan, run, at, todos: &mut todos };
+            walk.spread(None, 0, "")?;
+            for key in containers {
+                walk.reopen(&key)?;
+            }
         }
         Event::Step { at, key, event } => {
-            let step = run.steps.remove(&key).unwrap_or_default();
-            let step = next(step, event)?;
+            let before = run.steps.remove(&key).unwrap_or_default();
+            let begins = before.started_at.is_none();
+            let step = next(before, event)?;
             if let Some(due_at) = step.due_at {
                 todos.push(Todo::WaitUntil(key.clone(), due_at));
             }
-            run.steps.insert(key, step);
-            at
+            let ended = step.status.is_final();
+            let is_container = plan.nodes[key.node].kind != Kind::Leaf;
+            let mut walk = Walk { plan, run, at, todos: &mut todos };
+            walk.put(key.clone(), step);
+            match (is_container, ended) {
+                (true, false) if begins => walk.open(&key)?,
+                (true, true) => walk.skip_inside(&key)?,
+                _ => {}
+            }
+            if ended {
+                walk.left(&key)?;
+            }
         }
+        Event::Again { at, key } => Walk { plan, run, at, todos: &mut todos }.again(&key)?,
         Event::Stop { at, status } => {
-            stop(plan, run, at)?;
+            Walk { plan, run, at, todos: &mut todos }.stop()?;
             run.settled = Some(status);
             return Ok(vec![Todo::Settle(status)]);
         }
-    };
-    spread(plan, run, at, &mut todos)?;
-    if run.settled.is_none() && plan_ended(plan, run) {
-        let status = final_status(plan, &run.steps);
+    }
+    let walk = Walk { plan, run, at: 0, todos: &mut todos };
+    if walk.run.settled.is_none() && walk.has_ended(None, 0, "") {
+        let status = if walk.is_bad(None, 0, "") { RunStatus::Failed } else { RunStatus::Succeeded };
         run.settled = Some(status);
         todos.push(Todo::Settle(status));
     }
     Ok(todos)
-}
-
-/// One pass in the order of the file reaches the fixpoint, because every edge points backwards.
-fn spread(plan: &Plan, run: &mut RunState, at: Micros, todos: &mut Vec<Todo>) -> Result<(), Illegal> {
-    for (id, node) in plan.nodes.iter().enumerate() {
-        let key = StepKey::top(id);
-        if status_of(&run.steps, id) != StepStatus::Pending || run.offered.contains(&key) {
-            continue;
-        }
-        let ended = node.after.iter().all(|(before, _)| status_of(&run.steps, *before).is_final());
-        if !ended {
-            continue;
-        }
-        let met = node.after.iter().all(|(before, statuses)| statuses.contains(as_seen(&run.steps, *before)));
-        if met {
-            run.offered.insert(key.clone());
-            todos.push(Todo::Start(key));
-        } else {
-            let step = run.steps.remove(&key).unwrap_or_default();
-            run.steps.insert(key, next(step, StepEvent::Skip { at, reason: SKIPPED_BY_RUN_AFTER })?);
-        }
-    }
-    Ok(())
-}
-
-fn stop(plan: &Plan, run: &mut RunState, at: Micros) -> Result<(), Illegal> {
-    for id in 0..plan.nodes.len() {
-        let key = StepKey::top(id);
-        let step = run.steps.remove(&key).unwrap_or_default();
-        let step = if step.status.is_final() { step } else { next(step, StepEvent::Cancel { at })? };
-        run.steps.insert(key, step);
-    }
-    Ok(())
-}
-
-fn step_of(steps: &BTreeMap<StepKey, Step>, id: NodeId) -> Option<&Step> {
-    steps.get(&StepKey::top(id))
-}
-
-fn status_of(steps: &BTreeMap<StepKey, Step>, id: NodeId) -> StepStatus {
-    step_of(steps, id).map_or(StepStatus::Pending, |step| step.status)
-}
-
-/// The status that waiting actions see: an action that its own `when` turned off counts as succeeded.
-fn as_seen(steps: &BTreeMap<StepKey, Step>, id: NodeId) -> StepStatus {
-    match step_of(steps, id) {
-        Some(step) if step.status == StepStatus::Skipped && step.outcome.as_deref() == Some(SKIPPED_BY_WHEN) => {
-            StepStatus::Succeeded
-        }
-        Some(step) => step.status,
-        None => StepStatus::Pending,
-    }
-}
-
-fn plan_ended(plan: &Plan, run: &RunState) -> bool {
-    (0..plan.nodes.len()).all(|id| status_of(&run.steps, id).is_final())
-}
-
-/// How the run ends, once every action has.
-fn final_status(plan: &Plan, steps: &BTreeMap<StepKey, Step>) -> RunStatus {
-    // Bad ends, by node; nodes only look back, so one pass fills the table.
-    let mut bad = vec![false; plan.nodes.len()];
-    for (id, node) in plan.nodes.iter().enumerate() {
-        bad[id] = match as_seen(steps, id) {
-            StepStatus::Skipped => node.after.iter().any(|(before, _)| bad[*before]),
-            status => status != StepStatus::Succeeded,
-        };
-    }
-    if plan.ends().any(|id| bad[id]) { RunStatus::Failed } else { RunStatus::Succeeded }
 }
 
 #[cfg(test)]
@@ -161,11 +134,15 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::flow::plan::{Kind, Node, StatusSet};
-    use crate::run::Failure;
+    use crate::flow::plan::{Node, NodeId, StatusSet};
+    use crate::run::{Failure, Step, StepStatus};
+
+    fn status_of(steps: &std::collections::BTreeMap<StepKey, Step>, id: NodeId) -> StepStatus {
+        steps.get(&StepKey::top(id)).map_or(StepStatus::Pending, |step| step.status)
+    }
 
     fn node(name: &str, after: &[(NodeId, StatusSet)]) -> Node {
-        Node { name: name.into(), parent: None, after: after.to_vec(), kind: Kind::Leaf }
+        Node { name: name.into(), parent: None, block: 0, after: after.to_vec(), kind: Kind::Leaf }
     }
 
     fn ok() -> StatusSet {
@@ -222,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_failure_skips_what_follows_and_fails_the_run() {
-        let plan = Plan { nodes: vec![node("a", &[]), node("b", &[(0, ok())]), node("c", &[])] };
+        let plan = Plan::new(vec![node("a", &[]), node("b", &[(0, ok())]), node("c", &[])]);
         let run = play(&plan, &|id| if id == 0 { StepStatus::Failed } else { StepStatus::Succeeded });
         assert_eq!(run.settled, Some(RunStatus::Failed));
         assert_eq!(status_of(&run.steps, 1), StepStatus::Skipped);
@@ -232,14 +209,14 @@ mod tests {
     #[test]
     fn a_handled_failure_leaves_the_run_succeeded() {
         let failed = StatusSet::default().with(StepStatus::Failed);
-        let plan = Plan { nodes: vec![node("a", &[]), node("handle", &[(0, failed)])] };
+        let plan = Plan::new(vec![node("a", &[]), node("handle", &[(0, failed)])]);
         let run = play(&plan, &|id| if id == 0 { StepStatus::Failed } else { StepStatus::Succeeded });
         assert_eq!(run.settled, Some(RunStatus::Succeeded));
     }
 
     #[test]
     fn a_guard_guards_one_action() {
-        let plan = Plan { nodes: vec![node("a", &[]), node("b", &[(0, ok())])] };
+        let plan = Plan::new(vec![node("a", &[]), node("b", &[(0, ok())])]);
         let run = play(&plan, &|id| if id == 0 { StepStatus::Skipped } else { StepStatus::Succeeded });
         assert_eq!(status_of(&run.steps, 1), StepStatus::Succeeded);
         assert_eq!(run.settled, Some(RunStatus::Succeeded));
@@ -247,7 +224,7 @@ mod tests {
 
     #[test]
     fn stopping_cancels_what_has_not_ended() {
-        let plan = Plan { nodes: vec![node("a", &[]), node("b", &[(0, ok())])] };
+        let plan = Plan::new(vec![node("a", &[]), node("b", &[(0, ok())])]);
         let mut run = RunState::default();
         advance(&plan, &mut run, Event::Begin { at: 1 }).expect("begin");
         let todos = advance(&plan, &mut run, Event::Stop { at: 2, status: RunStatus::Cancelled }).expect("stop");
@@ -271,13 +248,13 @@ mod tests {
                 }).collect();
                 node(&format!("n{id}"), &after)
             }).collect();
-            let plan = Plan { nodes };
+            let plan = Plan::new(nodes);
             let outcome = |id: NodeId| kinds[usize::from(outcomes[id])];
             let run = play(&plan, &outcome);
             for id in 0..plan.nodes.len() {
                 prop_assert_eq!(status_of(&run.steps, id), reference(&plan, &outcome, id).0);
             }
-            let bad = plan.ends().any(|id| reference_bad(&plan, &outcome, id));
+            let bad = plan.ends(plan.block(None, 0)).any(|id| reference_bad(&plan, &outcome, id));
             prop_assert_eq!(run.settled, Some(if bad { RunStatus::Failed } else { RunStatus::Succeeded }));
         }
     }

@@ -2,6 +2,7 @@
 //! [`advance::advance`] for the graph. Nothing here reads a clock, a store or a socket.
 
 pub mod advance;
+pub mod blocks;
 pub mod retry;
 pub mod transition;
 
@@ -98,6 +99,17 @@ impl StepKey {
     pub fn top(node: NodeId) -> Self {
         Self { node, idx: String::new() }
     }
+
+    /// The index of iteration `number` of a loop whose own index is `outer`.
+    pub fn iteration(outer: &str, number: u32) -> String {
+        if outer.is_empty() { format!("{number:08}") } else { format!("{outer}.{number:08}") }
+    }
+
+    /// The index of the loop round the iteration `idx`, and the iteration's number.
+    pub fn outer(idx: &str) -> (&str, u32) {
+        let (outer, last) = idx.rsplit_once('.').unwrap_or(("", idx));
+        (outer, last.parse().unwrap_or(0))
+    }
 }
 
 /// Whether a failure may be repaired by trying again.
@@ -127,22 +139,25 @@ pub struct Failure {
     /// What the other side asked us to wait, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Micros>,
+    /// The action inside a container that failed first; `None`: the action itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
 }
 
 impl Failure {
     /// A failure that no repeat repairs.
     pub fn terminal(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), class: Class::Terminal, retry_after: None }
+        Self { code: code.into(), message: message.into(), class: Class::Terminal, retry_after: None, action: None }
     }
 
     /// A failure before anything was done.
     pub fn retryable(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), class: Class::Retryable, retry_after: None }
+        Self { code: code.into(), message: message.into(), class: Class::Retryable, retry_after: None, action: None }
     }
 
     /// Sent, and no answer.
     pub fn unknown(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), class: Class::Unknown, retry_after: None }
+        Self { code: code.into(), message: message.into(), class: Class::Unknown, retry_after: None, action: None }
     }
 }
 
@@ -184,6 +199,8 @@ pub struct Step {
     pub tries: Vec<Try>,
     /// When the try in flight began.
     pub try_started_at: Option<Micros>,
+    /// The run that it called.
+    pub child: Option<RunId>,
 }
 
 impl Default for Step {
@@ -201,6 +218,7 @@ impl Default for Step {
             possible_repeat: false,
             tries: Vec::new(),
             try_started_at: None,
+            child: None,
         }
     }
 }
@@ -210,10 +228,40 @@ impl Default for Step {
 pub struct RunState {
     /// Actions that have left [`StepStatus::Pending`].
     pub steps: BTreeMap<StepKey, Step>,
-    /// Actions that the engine was told to start.
+    /// Those of them that have not ended.
+    pub active: BTreeSet<StepKey>,
+    /// Actions that ended since somebody last took this list.
+    pub ended: Vec<StepKey>,
+    /// Actions that the engine was told to start and that have not begun.
     pub offered: BTreeSet<StepKey>,
+    /// Containers at work.
+    pub open: BTreeMap<StepKey, Open>,
     /// The final status, once settled.
     pub settled: Option<RunStatus>,
+}
+
+impl RunState {
+    /// The state that stored steps describe.
+    pub fn of(steps: BTreeMap<StepKey, Step>) -> Self {
+        let active = steps.iter().filter(|(_, step)| !step.status.is_final()).map(|(key, _)| key.clone()).collect();
+        let ended = steps.iter().filter(|(_, step)| step.status.is_final()).map(|(key, _)| key.clone()).collect();
+        Self { steps, active, ended, ..Self::default() }
+    }
+}
+
+/// How far a container at work has come.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Open {
+    /// Iterations in all (`for_each`); other containers have one at a time.
+    pub total: u32,
+    /// The iteration to start next.
+    pub next: u32,
+    /// Iterations before `next` that have not started (after a restart).
+    pub gaps: Vec<u32>,
+    /// Iterations at work.
+    pub running: u32,
+    /// Some iteration ended badly.
+    pub bad: bool,
 }
 
 /// What a request brought: everything that templates see of it.
@@ -231,6 +279,17 @@ pub struct TriggerData {
     pub body: String,
 }
 
+/// The run that called a run by `run_flow`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Its id.
+    pub run: RunId,
+    /// The step that waits: the action's name, and `#` and the loop vector inside a loop.
+    pub step: String,
+    /// How many calls stand above the called run: 1 for the first.
+    pub depth: u32,
+}
+
 /// The identity of a run, beside its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -244,4 +303,6 @@ pub struct Identity {
     pub received_at: Micros,
     /// Whether the lead is a test lead.
     pub is_test: bool,
+    /// The run that called it.
+    pub parent: Option<Parent>,
 }

@@ -4,7 +4,9 @@
 //! pending --start--> running --succeed--> succeeded      waiting --send----> running (next try)
 //!    |--skip-----> skipped   |--fail-----> failed|timed_out  |--succeed-> succeeded (a delay has passed)
 //!    |--fail-----> failed    |--retry----> waiting           |--fail----> failed
+//!                            |--call-----> waiting (for the run that it called)
 //!    |--cancel---> cancelled |--wait-----> waiting           |--cancel--> cancelled
+//!                            |--close----> succeeded|failed (a container)
 //!                            |--interrupt> waiting (the try does not count)
 //! ```
 
@@ -12,6 +14,7 @@ use serde_json::Value;
 
 use super::{Class, Failure, Step, StepStatus, Try, retry::TRIES_KEPT_MAX};
 use crate::clock::Micros;
+use crate::ids::RunId;
 
 /// Something that happened to an action.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +56,17 @@ pub enum StepEvent {
         /// Why.
         failure: Failure,
     },
+    /// A container has ended: everything in it has.
+    Close {
+        /// When.
+        at: Micros,
+        /// What it gives, also when it failed.
+        outputs: Value,
+        /// `limit`, ….
+        outcome: Option<String>,
+        /// Why it failed; `None`: it ended well.
+        failure: Option<Failure>,
+    },
     /// A try failed and another one follows.
     Retry {
         /// When.
@@ -66,6 +80,13 @@ pub enum StepEvent {
     Wait {
         /// Until when.
         until: Micros,
+    },
+    /// It called a run and waits for it.
+    Call {
+        /// The called run.
+        run: RunId,
+        /// Until when at most.
+        until: Option<Micros>,
     },
     /// The node stopped, or died, while a try was in flight: the try does not count, its outcome is unknown.
     Interrupt {
@@ -88,8 +109,10 @@ impl StepEvent {
             Self::Send { .. } => "send",
             Self::Succeed { .. } => "succeed",
             Self::Fail { .. } => "fail",
+            Self::Close { .. } => "close",
             Self::Retry { .. } => "retry",
             Self::Wait { .. } => "wait",
+            Self::Call { .. } => "call",
             Self::Interrupt { .. } => "interrupt",
             Self::Cancel { .. } => "cancel",
         }
@@ -142,6 +165,12 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
             fail_try(&mut step, at, failure);
             end(&mut step, status, at);
         }
+        (Running, StepEvent::Close { at, outputs, outcome, failure }) if step.try_started_at.is_none() => {
+            end(&mut step, if failure.is_some() { Failed } else { Succeeded }, at);
+            step.outputs = Some(outputs);
+            step.outcome = outcome;
+            step.error = failure;
+        }
         (Running, StepEvent::Retry { at, due_at, failure }) => {
             fail_try(&mut step, at, failure);
             step.status = Waiting;
@@ -150,6 +179,11 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
         (Running, StepEvent::Wait { until }) if step.try_started_at.is_none() => {
             step.status = Waiting;
             step.due_at = Some(until);
+        }
+        (Running, StepEvent::Call { run, until }) if step.try_started_at.is_none() => {
+            step.status = Waiting;
+            step.due_at = until;
+            step.child = Some(run);
         }
         (Running, StepEvent::Interrupt { at }) if step.try_started_at.is_some() => {
             end_try(&mut step, at, "unknown_outcome");
@@ -204,8 +238,10 @@ mod tests {
             StepEvent::Send { at: 2 },
             StepEvent::Succeed { at: 3, outputs: Value::Null, outcome: None, possible_repeat: false },
             StepEvent::Fail { at: 3, failure: failure.clone() },
+            StepEvent::Close { at: 3, outputs: Value::Null, outcome: None, failure: None },
             StepEvent::Retry { at: 3, due_at: 9, failure },
             StepEvent::Wait { until: 9 },
+            StepEvent::Call { run: RunId::new(7), until: None },
             StepEvent::Interrupt { at: 4 },
             StepEvent::Cancel { at: 5 },
         ]
@@ -226,8 +262,10 @@ mod tests {
             ("running", false, "send", "running"),
             ("running", false, "succeed", "succeeded"),
             ("running", false, "fail", "failed"),
+            ("running", false, "close", "succeeded"),
             ("running", false, "retry", "waiting"),
             ("running", false, "wait", "waiting"),
+            ("running", false, "call", "waiting"),
             ("running", false, "cancel", "cancelled"),
             ("running", true, "succeed", "succeeded"),
             ("running", true, "fail", "failed"),
@@ -264,6 +302,17 @@ mod tests {
                 assert!(next(step(status, false), event).is_err());
             }
         }
+    }
+
+    #[test]
+    fn a_container_that_failed_keeps_its_outputs() {
+        let failure = Failure::terminal("x", "y");
+        let event = StepEvent::Close { at: 3, outputs: Value::from(1), outcome: None, failure: Some(failure.clone()) };
+        let closed = next(step(StepStatus::Running, false), event).expect("close");
+        assert_eq!(
+            (closed.status, closed.outputs, closed.error),
+            (StepStatus::Failed, Some(Value::from(1)), Some(failure))
+        );
     }
 
     #[test]

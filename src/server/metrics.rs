@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::clock::{MICROS_PER_SEC, Micros};
 use crate::library::{Library, Outcome};
 use crate::run::RunStatus;
-use crate::store::LaneState;
+use crate::store::{LaneState, gated_flow};
 
 /// Answers are counted by status: 100 to 599.
 const STATUS_MIN: u16 = 100;
@@ -93,8 +93,12 @@ impl Metrics {
         let active = runs.iter().filter(|(status, _)| !status.is_final()).map(|(_, count)| count).sum();
         page.sample("leadflow_active_runs", &[], active);
         page.family("leadflow_due_runs", "gauge", "Runs that could start now and wait for a slot, by connection.");
-        for lane in lanes {
+        for lane in lanes.iter().filter(|lane| gated_flow(&lane.lane).is_none()) {
             page.sample("leadflow_due_runs", &[("connection", &lane.lane)], lane.due);
+        }
+        page.family("leadflow_gate_waiting_runs", "gauge", "Runs that wait for `concurrency` of their flow.");
+        for (lane, flow) in lanes.iter().filter_map(|lane| Some((lane, gated_flow(&lane.lane)?))) {
+            page.sample("leadflow_gate_waiting_runs", &[("flow", flow)], lane.due);
         }
         page.library(library, now);
         page.0
@@ -160,7 +164,7 @@ mod tests {
         metrics.answered(0);
         assert!(metrics.alias_hit("old"));
         assert!(!metrics.alias_hit("old"));
-        let lane = LaneState { lane: "c\"rm".into(), due: 3, next_due_at: None };
+        let lane = LaneState { lane: "c\"rm".into(), due: 3, next_due_at: None, inside: 0 };
         let runs = [(RunStatus::Waiting, 2), (RunStatus::Queued, 1), (RunStatus::Failed, 5)];
         let library = Library::default();
         let finding = Diagnostic::new("needs_restart", Place::default(), "", "");

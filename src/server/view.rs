@@ -1,5 +1,6 @@
 //! The JSON shapes of runs and flows: one for the command line's `--json` and the admin listener. Stable.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -152,7 +153,10 @@ fn time(at: Option<Micros>) -> Value {
 /// The live set: `{generation, digest, loaded_at, on_disk_is_live, flows: […], findings: […]}`, live flows first; the
 /// findings are those that belong to no flow file. Without URLs: a URL is a credential.
 pub fn flows_json(set: &FlowSet) -> Value {
-    let live = set.flows.values().map(|live| flow_json(&live.flow, set.files.get(&live.flow.bundle.file)));
+    // By name: a flow that was kept over the renaming of its file still has the old one in its text.
+    let states = set.files.values().filter_map(|state| Some((&*state.serving()?.flow().name, state)));
+    let states: HashMap<&str, &Arc<FileState>> = states.collect();
+    let live = set.flows.values().map(|live| flow_json(&live.flow, states.get(&*live.flow.name).copied()));
     let off = set.off.iter().map(|off| {
         let mut shown = off_json(off);
         shown["findings"] = set.files.get(&off.file).map_or_else(|| json!([]), |state| findings_json(&state.findings));
@@ -258,6 +262,7 @@ mod tests {
             outcome: None,
             possible_repeat: true,
             io: StepIo {
+                child: None,
                 inputs: Some(json!({"to": "x"})),
                 outputs: None,
                 error: Some(Failure::terminal("bad_address", "no")),
@@ -268,34 +273,15 @@ mod tests {
 
     fn run(steps: Vec<StepRow>) -> StoredRun {
         let run_id = RunId::new(1_700_000_000_000_000);
-        let run = RunRow {
-            run_id,
-            flow: "a".into(),
-            text_id: 1,
-            status: RunStatus::Failed,
-            code: None,
-            is_test: true,
-            received_at: 1_700_000_000_000_000,
-            finished_at: None,
-            lane: String::new(),
-            due_at: 0,
-            owner: None,
-            epoch: 1,
-            strikes: 0,
-            inflight: Vec::new(),
-            cancel: false,
-            duplicate_of: None,
-            origin_run: None,
-            key_run: run_id,
-            answer: None,
-            trigger: Some(TriggerData {
-                method: "POST".into(),
-                path: vec![],
-                query: vec![("a".into(), "1".into()), ("a".into(), "2".into()), ("a".into(), "3".into())],
-                headers: vec![],
-                body: "\u{feff}{\"b\": 1}".into(),
-            }),
+        let trigger = TriggerData {
+            method: "POST".into(),
+            path: vec![],
+            query: vec![("a".into(), "1".into()), ("a".into(), "2".into()), ("a".into(), "3".into())],
+            headers: vec![],
+            body: "\u{feff}{\"b\": 1}".into(),
         };
+        let row = RunRow::queued(run_id, "a".into(), 1, 1_700_000_000_000_000, trigger);
+        let run = RunRow { status: RunStatus::Failed, is_test: true, epoch: 1, ..row };
         StoredRun { run, steps }
     }
 

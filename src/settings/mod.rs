@@ -86,6 +86,7 @@ impl Settings {
         Sources {
             flows: self.flows.clone(),
             schemas: self.schemas.clone(),
+            blueprints: self.blueprints(),
             connections: self.connections.iter().map(|(name, own)| (name.clone(), own.kind.clone())).collect(),
             parameters: self.parameters.clone(),
             defaults: self.defaults.clone(),
@@ -93,6 +94,11 @@ impl Settings {
             nesting_max: self.limits.nesting,
             catalogue: Arc::new(crate::actions::catalogue()),
         }
+    }
+
+    /// The folder of blueprints: beside the folder of flows.
+    pub fn blueprints(&self) -> PathBuf {
+        self.flows.parent().map_or_else(|| PathBuf::from("blueprints"), |beside| beside.join("blueprints"))
     }
 
     /// The database of the embedded store.

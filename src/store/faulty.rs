@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
-    CancelAnswer, FlowText, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore, RecordRow,
-    RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
+    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
+    TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -86,6 +87,7 @@ macro_rules! pass {
 
 pass! {
     accept(new: NewRun) -> ();
+    take_in(arrivals: Vec<Arrival>) -> Intake;
     commit(commit: RunCommit) -> ();
     claim(owner: &str, wants: Vec<LaneWant>, now: Micros) -> Vec<StoredRun>;
     rescue(owner: &str, now: Micros) -> Rescued;

@@ -7,14 +7,16 @@
 #[cfg(test)]
 mod conformance;
 pub mod faulty;
+mod intake;
 pub mod sqlite;
 
+pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
-use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
+use crate::run::{Failure, Parent, RunStatus, StepStatus, TriggerData, Try};
 use crate::schema::BodyError;
 
 /// Why a verb failed.
@@ -90,6 +92,8 @@ pub struct RunRow {
     pub origin_run: Option<RunId>,
     /// The run whose idempotency keys it uses.
     pub key_run: RunId,
+    /// The run that called it.
+    pub parent: Option<Parent>,
     /// The answer that `respond` gave.
     pub answer: Option<Value>,
     /// What the request brought. Lists leave it out.
@@ -118,6 +122,7 @@ impl RunRow {
             duplicate_of: None,
             origin_run: None,
             key_run: run_id,
+            parent: None,
             answer: None,
             trigger: Some(trigger),
         }
@@ -160,6 +165,9 @@ pub struct StepIo {
     pub error: Option<Failure>,
     /// The tries.
     pub tries: Vec<Try>,
+    /// The run that it called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<RunId>,
 }
 
 /// A write to the embedded `records`: in the same transaction as the journal.
@@ -219,6 +227,10 @@ pub struct RunCommit {
     pub steps: Vec<StepRow>,
     /// Records to write.
     pub records: Vec<RecordWrite>,
+    /// Runs that it calls: stored in the same commit, so that a call happens once.
+    pub starts: Vec<NewRun>,
+    /// The run that waits for this one, and the time from which it may be claimed if nobody works on it.
+    pub wakes: Option<(RunId, Micros)>,
 }
 
 /// How many runs of a lane a node can take.
@@ -228,6 +240,8 @@ pub struct LaneWant {
     pub lane: String,
     /// At most so many.
     pub max: usize,
+    /// Of a gate's lane: how many runs of the flow may be inside at once. `None`: any number.
+    pub gate: Option<u32>,
 }
 
 /// What waits in a lane.
@@ -239,6 +253,8 @@ pub struct LaneState {
     pub due: u64,
     /// When the next one that is not yet due will be.
     pub next_due_at: Option<Micros>,
+    /// Of a gate's lane: how many runs of the flow are inside. 0 in every other lane.
+    pub inside: u64,
 }
 
 /// A run with its steps.
@@ -379,6 +395,8 @@ pub struct PruneBefore {
     pub rejected: Micros,
     /// Duplicates.
     pub duplicates: Micros,
+    /// Keys that recognise duplicates, by the end of their window.
+    pub dedupe: Micros,
     /// At most so many runs in one call, so that accepts are never kept waiting.
     pub rows_max: usize,
 }
@@ -435,14 +453,21 @@ pub trait Store: Send + Sync + 'static {
     // --- writes: each answers after the sync ---
 
     /// Stores a new run with everything it did before its first effect. A run with that id is there already: a repeat
-    /// after a lost answer, which changes nothing and answers `Ok`. Dropping the future does not take the run back.
+    /// after a lost answer, which changes nothing and answers `Ok`. Dropping the future does not take the run back. A
+    /// run in [`gate_lane`] waits at its flow's gate, however many do.
     fn accept(&self, new: NewRun) -> Fut<'_, StoreResult<()>>;
+    /// Stores what one request brings, all of it or nothing. Who came first with a dedupe key is decided here, by a
+    /// unique key: the others are stored as duplicates, without steps and records. A run that finds its gate full, or
+    /// others waiting there, waits in [`gate_lane`]; when too many would wait, nothing is stored. A run with that id is
+    /// there already: as for `accept`.
+    fn take_in(&self, arrivals: Vec<Arrival>) -> Fut<'_, StoreResult<Intake>>;
     /// Writes one commit of a run. Answers [`StoreError::Fenced`] when owner or epoch do not match; nothing of it is
     /// written then. A repeat under the same epoch is harmless. A run that is to be cancelled is never put aside:
     /// released, it is due at once and in no lane, and `held` becomes `queued`.
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
     /// Takes due, unowned, unfinished runs that are not held: owner set, epoch + 1, status running. Oldest due first in
-    /// each lane. A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
+    /// each lane. From a gate's lane it takes no more than may be inside: they are inside from then on until they end,
+    /// and stand in no lane (the answer names the one they waited in). A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
     /// answer, the runs are given back.
     fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
     /// Registers this node's life and takes the runs of dead owners back: owner null, due now, epoch + 1,

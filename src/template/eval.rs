@@ -95,7 +95,7 @@ impl<'e> Evaluator<'e> {
 
     fn path(self, path: &'e Path) -> Option<&'e Value> {
         let start = match path.base {
-            Base::Root(root) => root_value(self.scope, root)?,
+            Base::Root(root) => return from_root(self.scope, root, &path.segments),
             Base::Frame(up) => self.outer(up)?.value,
             Base::Index(up) => &self.outer(up)?.index,
             Base::Key(up) => &self.outer(up)?.key,
@@ -115,8 +115,19 @@ impl<'e> Evaluator<'e> {
     }
 }
 
+/// Follows names from a root of the scope. An action of an inner iteration hides nothing: names are unique in a flow.
+pub(super) fn from_root<'a>(scope: &Scope<'a>, root: Root, segments: &[String]) -> Option<&'a Value> {
+    if let (Root::Actions, Some((name, rest))) = (root, segments.split_first()) {
+        let inner = scope.inner_actions.iter().find_map(|actions| property(actions, name));
+        if let Some(action) = inner {
+            return walk(action, rest);
+        }
+    }
+    walk(root_value(scope, root)?, segments)
+}
+
 /// The value of a root of the scope.
-pub(super) fn root_value<'a>(scope: &Scope<'a>, root: Root) -> Option<&'a Value> {
+fn root_value<'a>(scope: &Scope<'a>, root: Root) -> Option<&'a Value> {
     match root {
         Root::Trigger => Some(scope.trigger),
         Root::Actions => Some(scope.actions),

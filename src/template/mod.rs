@@ -146,6 +146,8 @@ pub struct Scope<'a> {
     pub trigger: &'a Value,
     /// `actions.NAME.status|outputs|error`.
     pub actions: &'a Value,
+    /// Actions of the iterations round the template, innermost first: looked at before `actions`.
+    pub inner_actions: &'a [&'a Value],
     /// `parameters.NAME`.
     pub parameters: &'a Value,
     /// `variables.NAME` (an empty object until variables exist).
@@ -217,8 +219,12 @@ impl Template {
 
 /// Looks a path up in `scope` as a template would: ignoring case, null when missing.
 pub fn lookup<'a>(scope: &Scope<'a>, path: &PathRef) -> Option<&'a Value> {
-    let root = expr::Root::find(&path.root)?;
-    eval::walk(eval::root_value(scope, root)?, &path.segments)
+    eval::from_root(scope, expr::Root::find(&path.root)?, &path.segments)
+}
+
+/// Whether two values are the same as `equals` sees it: numbers by value, objects whatever the order of their keys.
+pub fn equals(left: &Value, right: &Value) -> bool {
+    helpers::equals(left, right)
 }
 
 /// Whether `text` holds a template at all.

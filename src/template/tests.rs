@@ -16,6 +16,7 @@ fn with_scope<T>(body: &Value, run: impl FnOnce(&Scope<'_>) -> T) -> T {
     run(&Scope {
         trigger: &trigger,
         actions: &empty,
+        inner_actions: &[],
         parameters: &parameters,
         variables: &empty,
         run: &empty,

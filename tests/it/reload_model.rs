@@ -99,7 +99,7 @@ impl Trial {
             Some((name.as_str(), both))
         });
         self.traffic.allow(during);
-        edit.make(&self.workspace, dice);
+        edit.make(&self.workspace, dice, &self.model);
         self.model = next;
         let (is_live, findings) = self.server.reload();
         assert_eq!(is_live, self.model.is_on_disk(), "edit {index}, seed {}: {edit:?}: {findings:?}", self.seed);
@@ -139,7 +139,7 @@ impl Trial {
         // Settings that do not check are no matter for a running server, and no start for a new one.
         let mend = self.model.mend_settings();
         self.note(format!("{index}: restart, {mend:?}"));
-        mend.make(&self.workspace, &mut Dice::new(index));
+        mend.make(&self.workspace, &mut Dice::new(index), &self.model);
         self.model.edit(&mend);
         self.traffic.allow([]);
         let (_, findings) = self.server.reload();

@@ -362,4 +362,56 @@ Only one of them can be meant; remove the other.
     - { name: wait, type: delay, until: \"{{trigger.body.callAt}}\" }
 ",
     ),
+    error(
+        "unknown_run_after",
+        "`run_after` names an action that cannot be waited for",
+        "\
+An action waits only for actions that stand before it in the same list. What stands in another block
+ends with its container: wait for the container.
+
+    - { name: create, type: create_record, connection: crm, entity: leads, fields: { subject: x } }
+    - name: tell
+      type: send_email
+      run_after: { create: [failed, timed_out] }
+      connection: mail
+      to: sales@contoso.com
+      subject: the CRM did not take a lead
+",
+    ),
+    error(
+        "too_deep",
+        "containers nest too deep",
+        "\
+The limit is `limits.nesting` in leadflow.yaml (8 levels). Deep nesting is hard to read: join
+conditions with `and`, use `switch` for a chain of conditions, or move a part into a flow of its own.
+",
+    ),
+    error(
+        "unknown_blueprint",
+        "a flow names a blueprint that is not there",
+        "\
+`blueprint: NAME` is the file blueprints/NAME.yaml beside the folder of flows: a whole flow file
+without a name, whose parameters each flow gives values.
+
+    # blueprints/marketplace-lead.yaml
+    parameters: { owner: null, entity: leads }     # null: each flow must give it
+    trigger: { type: request, schema: marketplace-lead.json }
+    actions: [ … ]
+
+    # flows/contoso-backup.yaml
+    blueprint: marketplace-lead
+    parameters: { owner: sales@contoso.com }
+",
+    ),
+    error(
+        "missing_parameter",
+        "a parameter of the blueprint has no value",
+        "\
+A parameter that is null in the blueprint must be given by each flow, or under `parameters:` of
+leadflow.yaml:
+
+    blueprint: marketplace-lead
+    parameters: { owner: sales@contoso.com }
+",
+    ),
 ];

@@ -365,4 +365,62 @@ is stored as skipped, so that you can see that it came.
 The file given by --mocks says so: {ACTION: {status: failed}}. Nothing was sent.
 ",
     ),
+    error(
+        "not_a_list",
+        "a list was needed, and the value is none",
+        "\
+`items` of for_each and `from` of the list actions take a list; null counts as an empty one. A single
+value becomes a list by `createArray`:
+
+    items: \"{{createArray trigger.body.Contact}}\"
+",
+    ),
+    error(
+        "too_many_items",
+        "a list is longer than a loop may be",
+        "\
+The limit is `limits.iterations` in leadflow.yaml (100,000 items). Take a part with `take`, or split
+the request.
+",
+    ),
+    error(
+        "until_limit",
+        "an `until` reached its limit before its condition became true",
+        "\
+`count` (60 iterations) or `timeout` (1 hour) was reached. Raise it, put a `delay` into the loop, or
+say `on_limit: continue`, which ends the loop well with the outcome `limit`.
+",
+    ),
+    error(
+        "terminated",
+        "the flow itself ended the run as failed",
+        "\
+An action of type `terminate` with `status: failed` and no `code` of its own. Its `message` stands in
+the history: `leadflow runs show ID`.
+",
+    ),
+    error(
+        "call_too_deep",
+        "flows call each other too deep",
+        "\
+A run that `run_flow` made may call another one, up to 8 levels. `leadflow check` refuses circles; a
+chain that is longer than that wants to be one flow.
+",
+    ),
+    error(
+        "unknown_flow",
+        "`run_flow` names a flow that is not there",
+        "\
+The flow must be live when the action runs: `leadflow flows` lists what is. A flow that is off, or
+whose file does not check, cannot be called.
+",
+    ),
+    error(
+        "called_run_gone",
+        "the run that `run_flow` called is not in the store any more",
+        "\
+Somebody removed it, or `retention` did. What it did is done; call the flow again with
+`leadflow runs resubmit`.
+",
+    ),
 ];

@@ -7,7 +7,9 @@ use crate::clock::{Micros, micros};
 use crate::engine::Answered;
 use crate::engine::lanes::Permit;
 use crate::engine::ports::Drain;
+use crate::flow::plan::Kind;
 use crate::run::advance::Event;
+use crate::run::blocks::cause;
 use crate::run::transition::StepEvent;
 use crate::run::{RunStatus, Step, StepKey, StepStatus};
 use crate::store::{Inflight, RunCommit, StepIo, StepRow, StoreError};
@@ -16,6 +18,8 @@ use crate::store::{Inflight, RunCommit, StepIo, StepRow, StoreError};
 const COMMIT_WAIT_MIN: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often a run that waits for a called one is looked at when no signal came.
+const CALL_POLL: Duration = Duration::from_secs(60);
 /// The due time of a run that waits for somebody, not for a time.
 const NEVER: Micros = Micros::MAX;
 
@@ -50,11 +54,15 @@ impl Actor {
 
     /// After a commit: remembers what is written, answers the request, launches effects.
     pub(in crate::engine) fn committed(&mut self, commit: &RunCommit) {
-        for (key, step) in &self.state.steps {
-            if step.status.is_final() {
-                self.written.insert(key.clone());
+        for key in std::mem::take(&mut self.unwritten) {
+            // A long loop must not keep everything that it has done in memory.
+            if let Some(step) = self.state.steps.get_mut(&key).filter(|_| !key.idx.is_empty()) {
+                step.inputs = None;
+                step.tries = Vec::new();
             }
         }
+        let plan = &self.flow.plan;
+        self.pinned.extend(self.state.active.iter().filter(|key| plan.nodes[key.node].kind != Kind::Leaf).cloned());
         if let Some(answer) = self.answer.take() {
             self.ports.answers.resolve(self.identity.run_id, Answered::Respond(answer));
         }
@@ -68,6 +76,12 @@ impl Actor {
             self.ports.answers.forget(self.identity.run_id);
         }
         self.changed = false;
+        self.accepting = false;
+        self.to_start.extend(std::mem::take(&mut self.deferred));
+        self.listen();
+        if self.identity.parent.is_some() && commit.wakes.is_some() || !commit.starts.is_empty() {
+            self.ports.lanes.wake();
+        }
         self.done = commit.release;
         if commit.release && commit.status != RunStatus::Held && commit.due_at <= self.ports.clock.now() {
             self.ports.lanes.add_backlog(&commit.lane);
@@ -101,7 +115,15 @@ impl Actor {
             answer: self.answer.as_ref().and_then(|answer| serde_json::to_value(answer).ok()),
             steps: self.rows(),
             records: std::mem::take(&mut self.records),
+            starts: std::mem::take(&mut self.starts),
+            wakes: self.wakes(at),
         }
+    }
+
+    /// The run that waits for this one, once there is something to tell it.
+    fn wakes(&self, at: Micros) -> Option<(crate::ids::RunId, Micros)> {
+        let told = self.answer.is_some() || self.state.settled.is_some();
+        self.identity.parent.as_ref().filter(|_| told).map(|parent| (parent.run, at))
     }
 
     /// The tries that this commit names begin now.
@@ -134,6 +156,10 @@ impl Actor {
             return (RunStatus::Running, permit.lane().to_owned(), at);
         }
         debug_assert!(inflight.is_empty());
+        if !(self.to_start.is_empty() && self.to_close.is_empty() && self.deferred.is_empty()) || self.look_at_calls {
+            let status = if self.is_busy() { RunStatus::Running } else { RunStatus::Waiting };
+            return (status, String::new(), at);
+        }
         if let Some(wanting) = self.wanting.first() {
             let begun =
                 self.state.steps.values().any(|step| step.status.is_final() || step.status == StepStatus::Waiting);
@@ -141,6 +167,10 @@ impl Actor {
             return (status, wanting.lane.clone(), at);
         }
         let timer = self.timers().min();
+        if !self.calls.is_empty() {
+            let look_at = at.saturating_add(micros(CALL_POLL));
+            return (RunStatus::Waiting, String::new(), timer.map_or(look_at, |(due_at, _)| due_at.min(look_at)));
+        }
         match (timer, &self.hold) {
             (Some((due_at, key)), _) => {
                 let expires_at = self
@@ -165,22 +195,27 @@ impl Actor {
 
     /// Whether a run with nothing in flight stays in memory: its next timer is near.
     pub(super) fn stays(&self, at: Micros) -> bool {
+        if self.is_busy() {
+            return true;
+        }
         let near = at.saturating_add(micros(self.ports.limits().keep_in_memory));
         let timer = self.timers().map(|(due_at, _)| due_at).min();
+        if self.wanting.is_empty()
+            && self.patience.is_some_and(|until| at < until)
+            && *self.ports.drain.borrow() == Drain::No
+        {
+            return true;
+        }
         self.wanting.is_empty() && *self.ports.drain.borrow() == Drain::No && timer.is_some_and(|due| due <= near)
     }
 
     /// Why the run failed or is held.
     fn code(&self, status: RunStatus) -> Option<String> {
         match status {
-            RunStatus::Failed => {
-                let failed = self
-                    .state
-                    .steps
-                    .values()
-                    .find(|step| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut));
-                failed.and_then(|step| step.error.as_ref()).map(|error| error.code.clone())
+            RunStatus::Failed | RunStatus::Succeeded | RunStatus::Cancelled if self.ending.is_some() => {
+                self.ending.as_ref().and_then(|ending| ending.code.clone())
             }
+            RunStatus::Failed => cause(&self.flow.plan, &self.state).map(|failure| failure.code),
             RunStatus::Held => Some(self.hold.as_ref().map_or("engine_fault", |(code, _)| *code).to_owned()),
             RunStatus::TimedOut => Some("run_duration".to_owned()),
             _ => None,
@@ -191,16 +226,14 @@ impl Actor {
     /// again.
     fn rows(&self) -> Vec<StepRow> {
         let sending = |key: &StepKey| self.admitted.iter().any(|(wanting, _)| wanting.key == *key);
-        self.state
-            .steps
-            .iter()
-            .filter(|(key, step)| match step.status {
-                StepStatus::Waiting => true,
-                StepStatus::Running => self.flow.actions[key.node].volatile && sending(key),
-                status => status.is_final() && !self.written.contains(*key),
-            })
-            .map(|(key, step)| row(&self.flow.actions[key.node].name, key, step))
-            .collect()
+        let is_due = |key: &StepKey, step: &Step| match (self.flow.plan.nodes[key.node].kind, step.status) {
+            (_, StepStatus::Waiting) => true,
+            (Kind::Leaf, _) => self.flow.actions[key.node].volatile && sending(key),
+            _ => !self.pinned.contains(key),
+        };
+        let working = self.waiting().filter(|(key, step)| is_due(key, step));
+        let ended = self.unwritten.iter().filter_map(|key| Some((key, self.state.steps.get(key)?)));
+        ended.chain(working).map(|(key, step)| row(&self.flow.actions[key.node].name, key, step)).collect()
     }
 }
 
@@ -220,6 +253,7 @@ fn row(name: &str, key: &StepKey, step: &Step) -> StepRow {
             outputs: step.outputs.clone(),
             error: step.error.clone(),
             tries: step.tries.clone(),
+            child: step.child,
         },
     }
 }

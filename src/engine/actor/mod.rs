@@ -3,7 +3,9 @@
 //! Promise: an effect starts only after the commit that names it in `inflight`; pure actions never commit alone; with
 //! nothing in flight and nothing due soon the run goes back to the store and leaves memory.
 
+mod calls;
 mod commit;
+mod containers;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::Answered;
 use super::lanes::Permit;
 use super::perform::{Attempt, perform};
 use super::ports::{Drain, OpenConnection, Ports};
@@ -22,11 +25,13 @@ use crate::actions::Answer;
 use crate::clock::{Micros, micros};
 use crate::connectors::{Operation, Outcome};
 use crate::flow::Flow;
+use crate::flow::plan::Kind;
+use crate::ids::RunId;
 use crate::outbound::Effect;
 use crate::run::advance::{Event, Todo, advance};
 use crate::run::transition::{Illegal, StepEvent};
-use crate::run::{Failure, Identity, RunState, RunStatus, StepKey, StepStatus};
-use crate::store::RecordWrite;
+use crate::run::{Failure, Identity, RunState, RunStatus, Step, StepKey, StepStatus};
+use crate::store::{NewRun, RecordWrite};
 
 /// A started action that wants a slot of its lane.
 struct Wanting {
@@ -44,6 +49,19 @@ struct Flight {
     attempt: u32,
     task: tokio::task::Id,
 }
+
+/// An early end.
+struct Ending {
+    /// When it stops waiting for effects in flight.
+    at: Micros,
+    /// The run's status then.
+    status: RunStatus,
+    /// The run's code then.
+    code: Option<String>,
+}
+
+/// Ended actions that one commit takes at most, about: a loop over pure actions is committed in pieces.
+const STEPS_PER_COMMIT: usize = 500;
 
 /// How a try ended.
 type Landed = (StepKey, Result<Outcome, Failure>);
@@ -65,10 +83,10 @@ pub(super) struct Actor {
     tasks: JoinSet<Landed>,
     /// Slots that a claim brought along.
     reserved: Vec<Permit>,
-    /// Ended steps whose rows are written.
-    written: BTreeSet<StepKey>,
-    /// Ended steps that templates see.
-    noted: BTreeSet<StepKey>,
+    /// Ended steps whose rows are not written yet.
+    unwritten: BTreeSet<StepKey>,
+    /// Containers at work whose rows are written: what they decided is pinned.
+    pinned: BTreeSet<StepKey>,
     /// Record writes for the next commit.
     records: Vec<RecordWrite>,
     /// The answer that `respond` gave, until it is committed; and whether it ever gave one.
@@ -78,11 +96,29 @@ pub(super) struct Actor {
     hold: Option<(&'static str, String)>,
     /// The actions that it stops: their times do not count.
     held: BTreeSet<StepKey>,
-    /// When a requested cancel stops waiting for effects in flight.
-    cancel_at: Option<Micros>,
+    /// How the run ends early: cancelled, or by `terminate`.
+    ending: Option<Ending>,
     cancel: watch::Receiver<bool>,
     /// Actions that may start.
     to_start: VecDeque<StepKey>,
+    /// Actions that wait until the run is stored: they call other runs.
+    deferred: Vec<StepKey>,
+    /// The run is not stored yet.
+    pub(super) accepting: bool,
+    /// Called runs that it waits for.
+    calls: BTreeMap<StepKey, RunId>,
+    /// Called runs that the next commit stores.
+    starts: Vec<NewRun>,
+    /// Signals of called runs on this node, not listened to yet.
+    signals: Vec<oneshot::Receiver<Answered>>,
+    /// Tasks that listen to them.
+    listening: JoinSet<()>,
+    /// Some called run has to be looked at.
+    look_at_calls: bool,
+    /// Until when the run stays in memory for a called one.
+    patience: Option<Micros>,
+    /// Containers in which everything has ended, and whether badly.
+    to_close: VecDeque<(StepKey, bool)>,
     /// Something happened since the last commit.
     changed: bool,
     /// Whether effects may start here; otherwise the run is stored for whoever claims it.
@@ -111,13 +147,13 @@ enum Woken {
     Due,
     Cancel,
     Drain,
+    Called,
 }
 
 impl Actor {
     pub(super) fn new(seed: Seed) -> Self {
         let Seed { ports, flow, identity, values, state, epoch, reserved, answered, cancel, admits } = seed;
-        let written =
-            state.steps.iter().filter(|(_, step)| step.status.is_final()).map(|(key, _)| key.clone()).collect();
+        let pinned = state.active.iter().filter(|key| flow.plan.nodes[key.node].kind != Kind::Leaf).cloned().collect();
         Self {
             ports,
             flow,
@@ -130,16 +166,25 @@ impl Actor {
             flights: BTreeMap::new(),
             tasks: JoinSet::new(),
             reserved,
-            written,
-            noted: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
+            pinned,
             records: Vec::new(),
             answer: None,
             answered,
             hold: None,
             held: BTreeSet::new(),
-            cancel_at: None,
+            ending: None,
             cancel,
             to_start: VecDeque::new(),
+            to_close: VecDeque::new(),
+            deferred: Vec::new(),
+            accepting: false,
+            calls: BTreeMap::new(),
+            starts: Vec::new(),
+            signals: Vec::new(),
+            listening: JoinSet::new(),
+            look_at_calls: false,
+            patience: None,
             changed: false,
             admits,
             done: false,
@@ -148,7 +193,10 @@ impl Actor {
 
     /// Takes the run as far as it goes without a commit: pure actions run, effects ask for slots.
     pub(super) fn begin(&mut self) {
-        self.note_ended();
+        // Their rows are written.
+        for key in std::mem::take(&mut self.state.ended) {
+            self.note(&key);
+        }
         let at = self.ports.clock.now();
         let age = at.saturating_sub(self.identity.received_at);
         if *self.cancel.borrow() {
@@ -156,8 +204,10 @@ impl Actor {
         } else if age > micros(self.ports.limits().run_duration) {
             self.stop(RunStatus::TimedOut);
         } else {
+            self.terminate_again();
+            self.resume_calls();
             self.apply(Event::Begin { at });
-            self.pump();
+            self.turn();
         }
         self.admit();
     }
@@ -165,6 +215,7 @@ impl Actor {
     /// Runs until the run has ended or is given back. The first commit is done already when `committed`.
     /// Answers whether the run has ended.
     pub(super) async fn run(mut self, committed: bool) -> bool {
+        self.look_at_calls().await;
         if !committed && !self.commit().await {
             return false;
         }
@@ -180,11 +231,13 @@ impl Actor {
                 }
                 Woken::Due => {}
                 Woken::Cancel => {
-                    let until = self.ports.clock.now() + micros(self.ports.limits().cancel_grace);
-                    self.cancel_at.get_or_insert(until);
+                    // Somebody's word goes before the flow's own end.
+                    self.end_early(RunStatus::Cancelled, None);
                 }
                 Woken::Drain => self.give_up_flights(),
+                Woken::Called => self.look_at_calls = true,
             }
+            self.look_at_calls().await;
             self.turn();
             if self.is_unchanged() {
                 continue;
@@ -204,21 +257,31 @@ impl Actor {
 
     /// After something happened: timers, cancellation, admission.
     fn turn(&mut self) {
+        if self.ending.is_none() {
+            self.pump();
+        }
         let now = self.ports.clock.now();
-        match self.cancel_at {
+        match &self.ending {
             // What was in flight may have ended the run in its own way.
             Some(_) if self.state.settled.is_some() => {}
-            Some(until) if self.flights.is_empty() || now >= until => {
+            Some(ending) if self.flights.is_empty() || now >= ending.at => {
+                let status = ending.status;
                 self.tasks.abort_all();
                 self.flights.clear();
-                self.stop(RunStatus::Cancelled);
+                self.stop(status);
             }
             Some(_) => {}
-            None => {
-                self.pump();
-                self.admit();
-            }
+            None => self.admit(),
         }
+    }
+
+    /// No new effect from now on; those in flight may end within the grace time.
+    fn end_early(&mut self, status: RunStatus, code: Option<String>) {
+        let at = self.ports.clock.now() + micros(self.ports.limits().cancel_grace);
+        let at = self.ending.as_ref().map_or(at, |ending| ending.at);
+        self.ending = Some(Ending { at, status, code });
+        self.to_start.clear();
+        self.to_close.clear();
     }
 
     async fn woken(&mut self) -> Woken {
@@ -229,7 +292,8 @@ impl Actor {
         }
         let due = self.next_due();
         let clock = Arc::clone(&self.ports.clock);
-        let cancelling = self.cancel_at.is_some();
+        let cancelling = *self.cancel.borrow();
+        let busy = self.is_busy();
         tokio::select! {
             biased;
             Some(joined) = self.tasks.join_next() => {
@@ -239,8 +303,17 @@ impl Actor {
             Ok(()) = self.cancel.changed(), if !cancelling => Woken::Cancel,
             // A phase between "running" and "give up" changes what `admit` allows, nothing else.
             Ok(()) = drain.changed() => if *drain.borrow() == Drain::GiveUp { Woken::Drain } else { Woken::Due },
+            Some(_) = self.listening.join_next() => Woken::Called,
+            () = std::future::ready(()), if busy => Woken::Due,
             () = sleep_until(clock.as_ref(), due) => Woken::Due,
         }
+    }
+
+    /// Whether there is more to do at once than one commit takes.
+    fn is_busy(&self) -> bool {
+        let idle =
+            self.to_start.is_empty() && self.to_close.is_empty() && self.deferred.is_empty() && !self.look_at_calls;
+        !idle && self.admits && *self.ports.drain.borrow() == Drain::No
     }
 
     /// The task's result; a panic is a failed step, found by its task.
@@ -282,25 +355,40 @@ impl Actor {
         self.changed = true;
         match advance(&self.flow.plan, &mut self.state, event) {
             Ok(todos) => {
-                self.note_ended();
-                self.to_start.extend(todos.into_iter().filter_map(|todo| match todo {
-                    Todo::Start(key) => Some(key),
-                    Todo::WaitUntil(..) | Todo::Settle(_) => None,
-                }));
+                for key in std::mem::take(&mut self.state.ended) {
+                    self.note(&key);
+                    self.unwritten.insert(key);
+                }
+                for todo in todos {
+                    match todo {
+                        Todo::Start(key) => self.to_start.push_back(key),
+                        Todo::Ended { key, bad } => self.to_close.push_back((key, bad)),
+                        Todo::Left { idx } => self.values.leave(&idx),
+                        Todo::WaitUntil(..) | Todo::Settle(_) => {}
+                    }
+                }
             }
             Err(illegal) => self.broken(&illegal),
         }
     }
 
-    /// Starts everything that may start and wakes every timer that has passed, until nothing follows.
+    /// Starts everything that may start, closes what has ended and wakes every timer that has passed, until nothing
+    /// follows or a commit is full.
     fn pump(&mut self) {
-        loop {
-            while let Some(key) = self.to_start.pop_front() {
-                self.start(&key);
-            }
-            self.wake_due();
-            if self.to_start.is_empty() {
-                return;
+        while self.ending.is_none() && self.unwritten.len() < STEPS_PER_COMMIT {
+            if let Some(key) = self.to_start.pop_front() {
+                if self.accepting && self.flow.actions[key.node].kind == crate::actions::run_flow::KIND {
+                    self.deferred.push(key);
+                } else {
+                    self.start(&key);
+                }
+            } else if let Some((key, bad)) = self.to_close.pop_front() {
+                self.close(&key, bad);
+            } else {
+                self.wake_due();
+                if self.to_start.is_empty() && self.to_close.is_empty() {
+                    return;
+                }
             }
         }
     }
@@ -319,11 +407,9 @@ impl Actor {
     }
 
     /// Templates see what has ended.
-    fn note_ended(&mut self) {
-        for (key, step) in &self.state.steps {
-            if step.status.is_final() && self.noted.insert(key.clone()) {
-                self.values.note(&self.flow.actions[key.node].name, step);
-            }
+    fn note(&mut self, key: &StepKey) {
+        if let Some(step) = self.state.steps.get(key) {
+            self.values.note(&self.flow.actions[key.node].name, &key.idx, step);
         }
     }
 
@@ -331,9 +417,7 @@ impl Actor {
     fn wake_due(&mut self) {
         let now = self.ports.clock.now();
         let due: Vec<StepKey> = self
-            .state
-            .steps
-            .iter()
+            .waiting()
             .filter(|(key, step)| {
                 step.status == StepStatus::Waiting
                     && !self.held.contains(*key)
@@ -344,8 +428,10 @@ impl Actor {
             .map(|(key, _)| key.clone())
             .collect();
         for key in due {
+            if self.calls.contains_key(&key) {
+                self.call_timed_out(&key);
             // Only an action that has begun a try waits for a retry; any other one waits for its own time.
-            if self.state.steps.get(&key).is_some_and(|step| step.tries.is_empty()) {
+            } else if self.state.steps.get(&key).is_some_and(|step| step.tries.is_empty()) {
                 self.succeed(key, Value::Null, None, false);
             } else {
                 self.prepare(&key);
@@ -355,7 +441,7 @@ impl Actor {
 
     /// Gives wanting actions their slots, as far as there are any.
     fn admit(&mut self) {
-        if !self.admits || *self.ports.drain.borrow() != Drain::No || self.cancel_at.is_some() {
+        if !self.admits || *self.ports.drain.borrow() != Drain::No || self.ending.is_some() {
             return;
         }
         for wanting in std::mem::take(&mut self.wanting) {
@@ -396,9 +482,14 @@ impl Actor {
         }
     }
 
+    /// Actions that have begun and not ended.
+    fn waiting(&self) -> impl Iterator<Item = (&StepKey, &Step)> {
+        self.state.active.iter().filter_map(|key| Some((key, self.state.steps.get(key)?)))
+    }
+
     /// Times that actions wait for.
     fn timers(&self) -> impl Iterator<Item = (Micros, &StepKey)> {
-        let steps = self.state.steps.iter().filter(|(key, _)| !self.held.contains(*key));
+        let steps = self.waiting().filter(|(key, _)| !self.held.contains(*key));
         steps.filter_map(|(key, step)| Some((step.due_at?, key)))
     }
 
@@ -407,7 +498,8 @@ impl Actor {
         let timers = self.timers().map(|(due_at, _)| due_at);
         // A wanting action looks for a slot again each time; the poll is only for what no signal tells.
         let poll = (!self.wanting.is_empty()).then(|| self.ports.clock.now() + micros(LANE_POLL));
-        timers.chain(self.cancel_at).chain(poll).min()
+        let patience = self.patience.filter(|_| !self.calls.is_empty());
+        timers.chain(self.ending.as_ref().map(|ending| ending.at)).chain(poll).chain(patience).min()
     }
 }
 

@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Actor, Wanting};
+use super::{Actor, Wanting, containers};
 use crate::actions::{self, Next, StartContext};
 use crate::clock::{Micros, micros};
 use crate::connectors::{OpContext, Operation, Progress};
 use crate::engine::scope::all_blank;
-use crate::flow::Action;
 use crate::ids::IdempotencyKey;
 use crate::outbound::{Effect, Reply};
 use crate::run::advance::{Event, SKIPPED_BY_WHEN};
@@ -25,26 +24,38 @@ impl Actor {
     /// Starts an action: its guard, its inputs, and what it wants.
     pub(super) fn start(&mut self, key: &StepKey) {
         let at = self.ports.clock.now();
-        let action = &self.flow.actions[key.node];
-        let event = match self.render(action, at) {
+        let is_container = self.flow.actions[key.node].control.is_some();
+        let event = match self.render(key, at) {
             Ok(Rendered::Skip) => StepEvent::Skip { at, reason: SKIPPED_BY_WHEN },
             Ok(Rendered::Inputs { inputs, guard_blank }) => {
                 self.apply(Event::Step { at, key: key.clone(), event: StepEvent::Start { at, inputs } });
-                return self.proceed(key, guard_blank);
+                if !is_container {
+                    self.proceed(key, guard_blank);
+                }
+                return;
             }
             Err(error) => StepEvent::Fail { at, failure: Failure::terminal(error.code, error.message) },
         };
         self.apply(Event::Step { at, key: key.clone(), event });
     }
 
-    fn render(&self, action: &Action, at: Micros) -> Result<Rendered, RenderError> {
-        let scope = self.values.scope(&self.flow, &self.ports, at);
+    fn render(&self, key: &StepKey, at: Micros) -> Result<Rendered, RenderError> {
+        let action = &self.flow.actions[key.node];
+        let view = self.values.view(&self.flow, &self.ports, at, &self.place(key));
+        let scope = view.scope();
         for guard in &action.when {
             if !guard.render_bool(&scope)? {
                 return Ok(Rendered::Skip);
             }
         }
-        let inputs = action.inputs.render(&scope)?;
+        if let Some(control) = &action.control {
+            let inputs = containers::decide(control, &scope, at, self.ports.limits().iterations_max)?;
+            return Ok(Rendered::Inputs { inputs, guard_blank: false });
+        }
+        let mut inputs = action.inputs.render(&scope)?;
+        if !action.per_item.is_empty() {
+            containers::render_per_item(&mut inputs, &action.per_item, &scope, self.ports.limits().iterations_max)?;
+        }
         Ok(Rendered::Inputs { inputs, guard_blank: all_blank(&action.guard, &scope) })
     }
 
@@ -85,6 +96,11 @@ impl Actor {
                 self.answered = true;
                 self.answer = Some(answer);
                 self.succeed(key.clone(), Value::Null, None, false);
+            }
+            Ok(Next::StartRun(call)) => self.call(key, &call),
+            Ok(Next::Terminate(end)) => {
+                self.succeed(key.clone(), Value::Null, None, false);
+                self.end_early(end.run_status(), end.code);
             }
             Err(failure) => self.fail(at, key, failure),
         }
@@ -185,7 +201,7 @@ fn lane_of(connection: &str, effect: &Effect) -> String {
 }
 
 /// The size of `value` as JSON, roughly, counted no further than `limit`.
-fn size_of(value: &Value, limit: usize) -> usize {
+pub(super) fn size_of(value: &Value, limit: usize) -> usize {
     match value {
         Value::Null | Value::Bool(_) => 4,
         Value::Number(_) => 8,

@@ -5,17 +5,19 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::Linter;
+use super::blocks::{Outline, Outlined};
 use super::references::{Names, Neighbour};
 use super::shape::{self, Checked};
 use super::texts::Texts;
 use super::{host, names, retry};
 use crate::diagnostic::{Diagnostic, has_errors, nearest};
 use crate::flow::catalogue::{ActionSpec, Serves};
+use crate::flow::control::{Control, UntilKeys};
 use crate::flow::format::CommonKeys;
-use crate::flow::plan::{Kind, Node, Plan, StatusSet};
+use crate::flow::plan::{Kind, NodeId, Plan};
 use crate::flow::retry::RetryPolicy;
 use crate::flow::{Action, Trigger, control, schema};
-use crate::template::{PathRef, Tree};
+use crate::template::{PathRef, Template, Tree};
 use crate::units;
 use crate::yaml::{child, dotted};
 
@@ -25,91 +27,89 @@ struct Block<'b, 'a> {
     trigger: &'b Trigger,
     path_parameters: Vec<String>,
     neighbours: Vec<Neighbour<'a>>,
+    outline: Outline<'a>,
+}
+
+impl Block<'_, '_> {
+    /// What the templates of the action `id` may name.
+    fn names(&self, id: NodeId) -> Names<'_> {
+        Names {
+            schema: self.trigger.schema.as_deref(),
+            parameters: self.parameters,
+            path_parameters: &self.path_parameters,
+            actions: &self.neighbours,
+            own: Some(id),
+            awaited: self.outline.awaited(id),
+            loops: self.outline.loops(id, false),
+            per_item: false,
+            sees_inside: false,
+        }
+    }
 }
 
 impl<'a> Linter<'a> {
     /// The actions of the flow with their plan. Faults become findings; what does not compile is left out.
     pub(super) fn actions(&mut self, trigger: &Trigger, parameters: &Value) -> (Vec<Action>, Plan) {
-        let items = self.doc.value.get("actions").and_then(Value::as_array).cloned().unwrap_or_default();
-        let most = self.environment.actions_per_flow_max;
-        if items.len() > most {
-            let message = format!("the flow has {} actions; at most {most} are allowed", items.len());
-            let help = "split the flow, or raise limits.actions_per_flow in leadflow.yaml";
-            self.report("too_many_actions", &format!("/actions/{most}"), message, Some(help.into()));
-            return (Vec::new(), Plan::default());
-        }
+        let Some(outline) = self.outline() else { return (Vec::new(), Plan::default()) };
         let block = Block {
             parameters,
             trigger,
             path_parameters: trigger.path.as_ref().map(super::PathPattern::parameters).unwrap_or_default(),
-            neighbours: items.iter().map(|item| self.neighbour(item)).collect(),
+            neighbours: outline.neighbours(),
+            outline,
         };
-        self.duplicate_names(&block.neighbours);
-        let mut plan = Plan::default();
-        let mut awaited: Vec<Vec<usize>> = Vec::new();
+        self.duplicate_names(&block.outline);
         let mut actions = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let starts_at_once = item.get("run_after").is_some_and(Value::is_object);
-            let before = index.checked_sub(1).filter(|_| !starts_at_once);
-            plan.nodes.push(Node {
-                name: block.neighbours[index].name.clone(),
-                parent: None,
-                after: before.map(|before| (before, StatusSet::succeeded())).into_iter().collect(),
-                kind: Kind::Leaf,
-            });
-            let all_before = before.map(|before| [awaited[before].clone(), vec![before]].concat());
-            awaited.push(all_before.unwrap_or_default());
-            actions.extend(self.action(index, item, &block, &awaited[index]));
+        let mut kinds = Vec::new();
+        for id in 0..block.outline.actions.len() {
+            let (action, kind) = self.action(id, &block).unzip();
+            actions.extend(action);
+            kinds.push(kind.unwrap_or(Kind::Leaf));
         }
+        note_readers(&mut actions, trigger);
+        let plan = block.outline.plan(&kinds);
         (actions, plan)
     }
 
-    /// How other actions see the action `item`.
-    fn neighbour(&self, item: &Value) -> Neighbour<'a> {
-        let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default();
-        Neighbour { name: text("name").to_owned(), spec: self.environment.catalogue.action(text("type")) }
-    }
-
-    fn duplicate_names(&mut self, neighbours: &[Neighbour<'_>]) {
-        for (index, Neighbour { name, .. }) in neighbours.iter().enumerate().filter(|(_, one)| !one.name.is_empty()) {
-            let same = |other: &Neighbour<'_>| other.name.eq_ignore_ascii_case(name);
-            let Some(first) = neighbours[..index].iter().position(same) else { continue };
-            let line = self.doc.value_place(&format!("/actions/{first}/name")).line;
+    fn duplicate_names(&mut self, outline: &Outline<'_>) {
+        let named = outline.actions.iter().enumerate().filter(|(_, one)| !one.name.is_empty());
+        for (index, Outlined { name, pointer, .. }) in named {
+            let same = |other: &&Outlined<'_>| other.name.eq_ignore_ascii_case(name);
+            let Some(first) = outline.actions[..index].iter().find(same) else { continue };
+            let line = self.doc.value_place(&child(&first.pointer, "name")).line;
             let message = format!("the name `{name}` is taken by the action in line {line}");
             let help = "names are unique in a flow, whatever their case";
-            self.report("duplicate_name", &format!("/actions/{index}/name"), message, Some(help.into()));
+            self.report("duplicate_name", &child(pointer, "name"), message, Some(help.into()));
         }
     }
 
-    fn action(&mut self, index: usize, item: &Value, block: &Block<'_, 'a>, awaited: &[usize]) -> Option<Action> {
-        let pointer = format!("/actions/{index}");
+    fn action(&mut self, id: NodeId, block: &Block<'_, 'a>) -> Option<(Action, Kind)> {
+        let Outlined { pointer, value: item, .. } = &block.outline.actions[id];
         let Some(entries) = item.as_object() else {
             let message = "an action is a map with `name`, `type` and the type's own keys".to_owned();
-            self.report("wrong_type", &pointer, message, None);
+            self.report("wrong_type", pointer, message, None);
             return None;
         };
-        self.action_name(&pointer, entries);
-        let spec = self.spec(&pointer, entries, block)?;
+        self.action_name(pointer, entries);
+        let spec = self.spec(pointer, entries, block)?;
         let before = self.findings.len();
         let keys = schema::of_action(spec);
-        let checked = shape::check(self.doc, &pointer, spec.kind, &keys, block.parameters, &mut self.findings);
+        let checked = shape::check(self.doc, pointer, spec.kind, &keys, block.parameters, &mut self.findings);
         let own = checked.value.as_object()?;
-        let common: CommonKeys = self.read(&pointer, &checked.value)?;
-        let retry = self.retry(&pointer, spec, &common);
-        let connection = self.connection(&pointer, spec, own);
-        self.own_check(&pointer, spec, &checked.value, before);
-        let names = Names {
-            schema: block.trigger.schema.as_deref(),
-            parameters: block.parameters,
-            path_parameters: &block.path_parameters,
-            actions: &block.neighbours,
-            own: Some(index),
-            awaited: awaited.to_vec(),
+        let common: CommonKeys = self.read(pointer, &checked.value)?;
+        let retry = self.retry(pointer, spec, &common);
+        let connection = self.connection(pointer, spec, own);
+        self.own_check(pointer, spec, &checked.value, before);
+        let names = block.names(id);
+        let when = self.when(pointer, &checked, &common, &names);
+        let control = self.control(id, spec.kind, &checked, block);
+        let (inputs, per_item) = match control {
+            Some(_) => (Tree::Object(Vec::new()), Vec::new()),
+            None => self.inputs(pointer, &checked, &keys, names),
         };
-        let (when, inputs) = self.texts(&pointer, &checked, &common, &names);
         let guard = spec.blank_guard.and_then(|key| inputs.get(key)).map(outside_paths).unwrap_or_default();
         let url_from_value = matches!(inputs.get("url"), Some(Tree::Template(url)) if host::comes_from_a_value(url));
-        Some(Action {
+        let action = Action {
             name: common.name?,
             kind: spec.kind.to_owned(),
             connection,
@@ -120,7 +120,11 @@ impl<'a> Linter<'a> {
             guard,
             url_from_value,
             inputs,
-        })
+            per_item,
+            control,
+            outputs_read: false,
+        };
+        Some((action, control::kind_of(spec.kind, &checked.value)))
     }
 
     fn action_name(&mut self, pointer: &str, entries: &Map<String, Value>) {
@@ -227,21 +231,103 @@ impl<'a> Linter<'a> {
         }
     }
 
-    fn texts(
+    fn when(&mut self, pointer: &str, checked: &Checked, common: &CommonKeys, names: &Names<'_>) -> Vec<Template> {
+        let mut texts = Texts { doc: self.doc, templates: &checked.templates, names, findings: &mut self.findings };
+        common.when.as_ref().map(|when| texts.conditions(when, &child(pointer, "when"))).unwrap_or_default()
+    }
+
+    /// The action's own keys but `connection`: those that are rendered once, and those rendered for each item.
+    fn inputs(
         &mut self,
         pointer: &str,
         checked: &Checked,
-        common: &CommonKeys,
-        names: &Names<'_>,
-    ) -> (Vec<crate::template::Template>, Tree) {
-        let mut texts = Texts { doc: self.doc, templates: &checked.templates, names, findings: &mut self.findings };
-        let when = common.when.as_ref().map(|when| texts.conditions(when, &child(pointer, "when")));
+        keys: &Value,
+        mut names: Names<'_>,
+    ) -> (Tree, Vec<(String, Tree)>) {
         let own = checked.value.as_object().into_iter().flatten();
-        let own: Map<String, Value> = own
-            .filter(|(key, _)| *key != "connection" && !schema::is_common_key(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        (when.unwrap_or_default(), texts.object(&own, pointer))
+        let own = own.filter(|(key, _)| *key != "connection" && !schema::is_common_key(key));
+        let is_per_item = |key: &str| keys["properties"][key].get("x-per-item").is_some();
+        let (per_item, once): (Vec<_>, Vec<_>) = own.partition(|(key, _)| is_per_item(key));
+        let once: Map<String, Value> = once.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let templates = &checked.templates;
+        let inputs =
+            Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings }.object(&once, pointer);
+        names.per_item = true;
+        let mut texts = Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings };
+        let tree = |(key, value): (&String, &Value)| (key.clone(), texts.tree(value, &child(pointer, key)));
+        let per_item = per_item.into_iter().map(tree).collect();
+        (inputs, per_item)
+    }
+
+    /// What a container decides by; `None`: a leaf.
+    fn control(&mut self, id: NodeId, kind: &str, checked: &Checked, block: &Block<'_, 'a>) -> Option<Control> {
+        let pointer = &block.outline.actions[id].pointer;
+        let at = |key: &str| child(pointer, key);
+        let value = |key: &str| checked.value.get(key).cloned().unwrap_or_default();
+        let mut names = block.names(id);
+        Some(match kind {
+            "condition" => {
+                let mut texts = self.texts(checked, &names);
+                Control::Condition { conditions: texts.conditions(&value("if"), &at("if")) }
+            }
+            "switch" => {
+                let mut texts = self.texts(checked, &names);
+                Control::Switch { value: texts.tree(&value("value"), &at("value")), cases: cases(&checked.value) }
+            }
+            "for_each" => {
+                let mut texts = self.texts(checked, &names);
+                Control::Each { items: texts.tree(&value("items"), &at("items")) }
+            }
+            "until" => {
+                names.loops = block.outline.loops(id, true);
+                names.sees_inside = true;
+                let keys: UntilKeys = self.read(pointer, &checked.value)?;
+                let timeout = keys.timeout.and_then(|text| units::duration(&text).ok());
+                Control::Until {
+                    conditions: self.texts(checked, &names).conditions(&value("condition"), &at("condition")),
+                    count: keys.count.unwrap_or(control::UNTIL_COUNT),
+                    timeout: timeout.unwrap_or(control::UNTIL_TIMEOUT),
+                    on_limit: keys.on_limit.unwrap_or_default(),
+                }
+            }
+            "scope" => Control::Scope,
+            _ => return None,
+        })
+    }
+
+    fn texts<'t>(&'t mut self, checked: &'t Checked, names: &'t Names<'t>) -> Texts<'t> {
+        Texts { doc: self.doc, templates: &checked.templates, names, findings: &mut self.findings }
+    }
+}
+
+/// The values of the cases of a checked `switch`.
+fn cases(value: &Value) -> Vec<Vec<Value>> {
+    let cases = value.get("cases").and_then(Value::as_array).into_iter().flatten();
+    let values = |case: &Value| match case.get("case") {
+        Some(Value::Array(values)) => values.clone(),
+        Some(value) => vec![value.clone()],
+        None => Vec::new(),
+    };
+    cases.map(values).collect()
+}
+
+/// Notes which actions' outputs somebody reads.
+fn note_readers(actions: &mut [Action], trigger: &Trigger) {
+    let mut read: BTreeSet<String> = BTreeSet::new();
+    let mut note = |template: &Template| {
+        for path in template.paths() {
+            let reads = path.segments.get(1).is_none_or(|member| member.eq_ignore_ascii_case("outputs"));
+            if path.root.eq_ignore_ascii_case("actions") && reads {
+                read.extend(path.segments.first().map(|name| name.to_lowercase()));
+            }
+        }
+    };
+    for action in actions.iter() {
+        action.each_template(&mut note);
+    }
+    trigger.conditions.iter().for_each(note);
+    for action in actions {
+        action.outputs_read = read.contains(&action.name.to_lowercase());
     }
 }
 

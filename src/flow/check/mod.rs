@@ -4,6 +4,8 @@
 //! constants; templates and what they name (`texts`, `references`). A fault in one place never hides one in another.
 
 mod actions;
+mod blocks;
+pub(super) mod blueprint;
 mod comments;
 mod fixed;
 mod host;
@@ -35,7 +37,8 @@ pub(super) fn compile(parsed: Parsed, bundle: Bundle, environment: &Environment<
         return Compiled { flow: None, name: stem, findings, claims: Vec::new() };
     };
     let mut linter = Linter { doc: &doc, bundle: &bundle, environment, findings };
-    let (name, draft) = linter.flow(&stem);
+    let is_offer = doc.value.get("blueprint").is_some();
+    let (name, draft) = if is_offer { linter.offer(&stem) } else { linter.flow(&stem) };
     let findings = in_order(linter.findings);
     let claims = claims(&doc, &name);
     let flow = draft.filter(|_| !has_errors(&findings)).map(|draft| draft.into_flow(&name, bundle));
@@ -63,7 +66,11 @@ fn stem(file: &str) -> &str {
 
 /// Findings in the order of the file; one that was met twice (through an alias) is told once.
 fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    findings.sort_by(|a, b| (a.place.line, a.place.column, a.code).cmp(&(b.place.line, b.place.column, b.code)));
+    // Those of the flow's own file come first, then those of its blueprint.
+    let own = findings.first().map(|finding| finding.place.file.clone());
+    let order =
+        |finding: &Diagnostic| (Some(&finding.place.file) != own.as_ref(), finding.place.line, finding.place.column);
+    findings.sort_by(|a, b| order(a).cmp(&order(b)).then(a.code.cmp(b.code)));
     findings.dedup_by(|b, a| a.code == b.code && a.place == b.place && a.message == b.message);
     findings
 }
@@ -103,13 +110,18 @@ impl Linter<'_> {
         let checked = shape::check(self.doc, "", "a flow", &keys, &parameters, &mut self.findings);
         let Some(file) = self.read::<FlowFile>("", &checked.value) else { return (stem.to_owned(), None) };
         let name = self.flow_name(&file, stem);
+        (name, Some(self.body(file, &checked, parameters)))
+    }
+
+    /// Trigger and actions of a checked file.
+    fn body(&mut self, file: FlowFile, checked: &shape::Checked, parameters: Value) -> Draft {
         let trigger_file = file.trigger.as_ref();
-        let trigger = self.trigger(&checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
+        let trigger = self.trigger(checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
         let (actions, plan) = self.actions(&trigger, &parameters);
         let responds = actions
             .iter()
             .any(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds));
-        (name, Some(Draft { file, parameters, trigger, plan, actions, responds }))
+        Draft { file, parameters, trigger, plan, actions, responds }
     }
 
     /// A checked block as its struct. The check drops what does not fit, so this fails only where check and struct

@@ -26,6 +26,19 @@ pub(super) struct Neighbour<'a> {
     pub(super) name: String,
     /// Its type, where it is known.
     pub(super) spec: Option<&'a ActionSpec>,
+    /// The container that it stands in.
+    pub(super) parent: Option<usize>,
+    /// Whether it is a loop: what stands in it runs many times.
+    pub(super) is_loop: bool,
+}
+
+/// A loop round the place of a template.
+#[derive(Debug, Clone)]
+pub(super) struct LoopName {
+    /// Its name.
+    pub(super) name: String,
+    /// Whether it has items.
+    pub(super) has_items: bool,
 }
 
 /// Everything that a template at one place may name.
@@ -41,8 +54,14 @@ pub(super) struct Names<'a> {
     pub(super) actions: &'a [Neighbour<'a>],
     /// The action that the template stands in; `None`: the trigger.
     pub(super) own: Option<usize>,
-    /// The actions that it waits for, directly or not.
+    /// The actions that have ended by then: those that it and the containers round it wait for, directly or not.
     pub(super) awaited: Vec<usize>,
+    /// The loops round the template.
+    pub(super) loops: Vec<LoopName>,
+    /// Whether the template is rendered once for each item of a list, outside every loop.
+    pub(super) per_item: bool,
+    /// The template is looked at when what stands in its own action has ended (`condition` of `until`).
+    pub(super) sees_inside: bool,
 }
 
 /// What is wrong with a path.
@@ -86,13 +105,38 @@ impl Names<'_> {
                 let message = format!("there is no variable `{}`: variables come with a later version", rest.first()?);
                 Some(Problem::error("unknown_variable", message).help("a constant is a parameter: {{parameters.NAME}}"))
             }
-            "item" | "item_index" | "loops" => {
-                let message = format!("`{root}` exists only inside a loop");
-                Some(Problem::error("unknown_root", message))
-            }
+            "item" | "item_index" => self.item(root),
+            "loops" => self.in_loop(&rest),
             "trigger" => self.trigger(&rest, path),
             root => member_problem(root, rest.first()?),
         }
+    }
+
+    fn item(&self, root: &str) -> Option<Problem> {
+        if self.per_item || self.loops.iter().any(|one| one.has_items) {
+            return None;
+        }
+        Some(Problem::error("unknown_root", format!("`{root}` exists only inside a loop")))
+    }
+
+    fn in_loop(&self, rest: &[&str]) -> Option<Problem> {
+        if self.loops.is_empty() {
+            return Some(Problem::error("unknown_root", "`loops` exists only inside a loop".into()));
+        }
+        let name = rest.first()?;
+        let Some(found) = self.loops.iter().find(|one| one.name.eq_ignore_ascii_case(name)) else {
+            let known: Vec<&str> = self.loops.iter().map(|one| one.name.as_str()).collect();
+            let near = nearest(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+            let message = format!("there is no loop `{name}` round this action{}", near.unwrap_or_default());
+            return Some(Problem::error("unknown_root", message).help(format!("loops here: {}", known.join(" "))));
+        };
+        let members: &[&str] = if found.has_items { &["item", "index"] } else { &["index"] };
+        let second = rest.get(1)?;
+        if members.iter().any(|known| known.eq_ignore_ascii_case(second)) {
+            return None;
+        }
+        let message = format!("`loops.{name}` has no `{second}`");
+        Some(Problem::error("unknown_path", message).help(format!("it has: {}", members.join(" "))))
     }
 
     fn unknown_root(&self, path: &PathRef) -> Problem {
@@ -137,22 +181,48 @@ impl Names<'_> {
         };
         let found = self.actions.iter().position(|action| action.name.eq_ignore_ascii_case(name));
         let Some(found) = found else {
-            let names = self.actions[..own].iter().map(|action| action.name.as_str());
+            let names = self.actions.iter().map(|action| action.name.as_str());
             let near = nearest(name, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             return Some(Problem::error("unknown_action", format!("there is no action `{name}`{near}")));
         };
+        if let Some(problem) = self.unreadable(name, found, own) {
+            return Some(problem);
+        }
+        action_member(name, &rest[1..], self.actions[found].spec)
+    }
+
+    /// Why the action `own` cannot read what `found` gives, if it cannot.
+    fn unreadable(&self, name: &str, found: usize, own: usize) -> Option<Problem> {
         if found == own {
             return Some(Problem::error("unknown_action", format!("`{name}` cannot use what it gives itself")));
         }
-        if found > own {
+        let round = |node: usize| std::iter::successors(self.actions[node].parent, |node| self.actions[*node].parent);
+        if round(own).any(|container| container == found) {
+            let message = format!("`{name}` holds this action and has not ended yet");
+            return Some(Problem::error("unknown_action", message));
+        }
+        if self.sees_inside && self.actions[found].parent == Some(own) {
+            return None;
+        }
+        let inner_loop = round(found)
+            .find(|node| self.actions[*node].is_loop && *node != own && !round(own).any(|outer| outer == *node));
+        if let Some(around) = inner_loop {
+            let message = format!("`{name}` runs many times inside `{}`", self.actions[around].name);
+            let help = format!("read the whole list: actions.{}.outputs", self.actions[around].name);
+            return Some(Problem::error("unknown_action", message).help(help));
+        }
+        if found > own && !self.sees_inside {
             let message = format!("`{name}` stands further down and has not run yet");
             return Some(Problem::error("unknown_action", message).help("move this action behind it"));
         }
-        if !self.awaited.contains(&found) {
-            let message = format!("`{name}` may still be running: this action does not wait for it");
-            return Some(Problem::error("not_awaited", message).help("remove `run_after: {}`, so that it waits"));
+        let has_ended =
+            self.awaited.contains(&found) || round(found).any(|container| self.awaited.contains(&container));
+        let inside = self.sees_inside && round(found).any(|container| container == own);
+        if has_ended || inside {
+            return None;
         }
-        action_member(name, &rest[1..], self.actions[found].spec)
+        let message = format!("`{name}` may still be running: this action does not wait for it");
+        Some(Problem::error("not_awaited", message).help("let it wait: remove `run_after`, or name the action there"))
     }
 
     fn trigger(&self, rest: &[&str], path: &PathRef) -> Option<Problem> {
@@ -233,7 +303,12 @@ mod tests {
     use super::*;
 
     fn problem(path: &str, own: Option<usize>, awaited: &[usize]) -> Option<(&'static str, String)> {
-        let actions = ["first", "second", "third"].map(|name| Neighbour { name: name.into(), spec: None });
+        let actions = ["first", "second", "third"].map(|name| Neighbour {
+            name: name.into(),
+            spec: None,
+            parent: None,
+            is_loop: false,
+        });
         let parameters = json!({"owner": "x"});
         let names = Names {
             schema: None,
@@ -242,6 +317,9 @@ mod tests {
             actions: &actions,
             own,
             awaited: awaited.to_vec(),
+            loops: Vec::new(),
+            per_item: false,
+            sees_inside: false,
         };
         let mut segments = path.split('.').map(str::to_owned);
         let root = segments.next().expect("a root");

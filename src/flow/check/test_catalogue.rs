@@ -8,10 +8,9 @@ use crate::flow::catalogue::{ActionSpec, Catalogue, ConnectorSpec, OwnFinding, R
 pub(in crate::flow) fn catalogue() -> Catalogue {
     let records = connector("records", Serves::Records);
     let outbox = connector("outbox", Serves::Email);
-    Catalogue {
-        actions: vec![create_record(), send_email(), http(), respond(), compose(), delay()],
-        connectors: vec![records, outbox, connector("http", Serves::Http)],
-    }
+    let mut actions = vec![create_record(), send_email(), http(), respond(), compose(), delay()];
+    actions.extend(crate::flow::control::specs());
+    Catalogue { actions, connectors: vec![records, outbox, connector("http", Serves::Http)] }
 }
 
 fn connector(kind: &'static str, serves: Serves) -> ConnectorSpec {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::diagnostic::Severity;
 use crate::flow::retry::RetryKind;
-use crate::flow::{Authentication, Defaults, TestLeads};
+use crate::flow::{Authentication, BlueprintText, Defaults, TestLeads};
 use crate::schema::Validation;
 use crate::template::Tree;
 
@@ -20,6 +20,7 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
     let bundle = Bundle {
         file: file.into(),
         text: text.into(),
+        blueprint: None,
         schemas: BTreeMap::from([("lead.json".into(), LEAD_SCHEMA.into()), ("broken.json".into(), "{".into())]),
         parameters: json!({"team": "sales@contoso.com", "owner": "nobody"}),
         defaults: Defaults::default(),
@@ -28,6 +29,7 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
         catalogue: &catalogue,
         connections,
         schemas_known: &["lead.json".to_owned()],
+        blueprints_known: &[],
         actions_per_flow_max: 5,
         nesting_max: 8,
     };
@@ -165,13 +167,13 @@ fn keys_and_types_of_an_action_are_told_once_each() {
     case("fields: {a: 1}", "fields: [1]", &[("wrong_type", 5, 13)]);
     case("fields: {a: 1}", "fields: {\"{{a}}\": 1}", &[("template_in_key", 5, 14)]);
     case("type: create_record", "type: create_recrod", &[("unknown_action_type", 2, 11)]);
-    case("type: create_record", "type: for_each", &[("not_yet", 2, 11)]);
+    case("type: create_record", "type: update_record", &[("not_yet", 2, 11)]);
     case("\ntype: create_record", "", &[("missing_key", 1, 5)]);
     case("name: a", "name: 1a", &[("bad_name", 1, 11)]);
     case("name: a", "name: a\nsecure: [inputs]", &[("not_yet", 2, 5)]);
     case("name: a", "name: a\ntimeout: 30", &[("bad_duration", 2, 14)]);
     case("name: a", "name: a\ntimeout: soon", &[("bad_duration", 2, 14)]);
-    case("name: a", "name: a\nrun_after: {x: [failed]}", &[("not_yet", 2, 5)]);
+    case("name: a", "name: a\nrun_after: {x: [failed]}", &[("unknown_run_after", 2, 17)]);
     case("name: a", "name: a\nrun_after: x", &[("wrong_type", 2, 16)]);
     case("name: a", "name: a\nretry: {policy: fix}", &[("invalid_value", 2, 21)]);
     case("name: a", "name: a\nretry: {policy: none, count: 2}", &[("bad_retry", 2, 34)]);
@@ -212,7 +214,7 @@ fn faults_of_the_top_and_the_trigger_are_told_at_once() {
     let text = "\
 name: Bad_Name
 enabled: \"yes\"
-blueprint: x
+tests: x
 aliases: [ok-name, Not Ok]
 parameters: {a: \"{{trigger.body.x}}\"}
 trigger:
@@ -321,4 +323,72 @@ proptest::proptest! {
         let compiled = compiled(&text);
         proptest::prop_assert!(compiled.flow.is_some() || has_errors(&compiled.findings));
     }
+}
+
+/// Compiles an offer with a blueprint that has these texts; what is told, with the file's first letter.
+fn offer(offer: &str, blueprint: Option<&str>) -> (Option<Flow>, Vec<(&'static str, String, u32)>) {
+    let catalogue = test_catalogue::catalogue();
+    let bundle = Bundle {
+        file: "flows/offer.yaml".into(),
+        text: offer.into(),
+        blueprint: blueprint.map(|text| BlueprintText { file: "blueprints/body.yaml".into(), text: text.into() }),
+        schemas: BTreeMap::new(),
+        parameters: json!({ "shared": "from the settings" }),
+        defaults: Defaults::default(),
+    };
+    let environment = Environment {
+        catalogue: &catalogue,
+        connections: None,
+        schemas_known: &[],
+        blueprints_known: &["body".to_owned()],
+        actions_per_flow_max: 500,
+        nesting_max: 8,
+    };
+    let compiled = crate::flow::compile(bundle, &environment);
+    let told = compiled.findings.iter().map(|one| (one.code, one.place.file.clone(), one.place.line)).collect();
+    (compiled.flow, told)
+}
+
+const BODY: &str = "\
+description: shared
+parameters: {owner: null, entity: leads, count: 3, shared: null}
+trigger: {type: request}
+actions:
+  - {name: one, type: create_record, connection: crm, entity: \"{{parameters.entity}}\", fields: {a: \"{{parameters.owner}}\"}}
+";
+
+#[test]
+fn a_flow_of_a_blueprint_has_its_body_and_its_own_parameters() {
+    let (flow, told) = offer("blueprint: body\nparameters: {owner: me, entity: contacts}\n", Some(BODY));
+    assert_eq!(told, []);
+    let flow = flow.expect("compiles");
+    assert_eq!((flow.name.as_str(), flow.description.as_deref()), ("offer", Some("shared")));
+    assert_eq!(
+        flow.parameters,
+        json!({ "shared": "from the settings", "owner": "me", "entity": "contacts", "count": 3 })
+    );
+    let entity = flow.actions[0].inputs.get("entity");
+    assert!(matches!(entity, Some(Tree::Constant(value)) if value == "contacts"), "{entity:?}");
+    let expansion = flow.expansion();
+    for part in ["name: offer", "owner: me", "{{parameters.owner}}", "type: create_record"] {
+        assert!(expansion.contains(part), "{part} in {expansion}");
+    }
+}
+
+#[test]
+fn findings_point_into_the_file_that_they_are_about() {
+    let told = |text: &str, body: Option<&str>| offer(text, body).1;
+    let at = |code, file: &str, line| (code, format!("{file}.yaml"), line);
+    assert_eq!(told("blueprint: bdy\n", None), [at("unknown_blueprint", "flows/offer", 1)]);
+    assert_eq!(told("blueprint: body\n", Some(BODY)), [at("missing_parameter", "flows/offer", 1)]);
+    let wrong = "blueprint: body\nparameters:\n  owner: me\n  ownr: x\n  count: many\n";
+    assert_eq!(
+        told(wrong, Some(BODY)),
+        [at("unknown_parameter", "flows/offer", 4), at("wrong_type", "flows/offer", 5),]
+    );
+    let broken = BODY.replace("parameters.owner", "parameters.onwer");
+    let fine = "blueprint: body\nparameters: {owner: me}\n";
+    assert_eq!(told(fine, Some(&broken)), [at("unknown_parameter", "blueprints/body", 5)]);
+    assert_eq!(told(&format!("{fine}actions: []\n"), Some(BODY)), [at("both_keys", "flows/offer", 3)]);
+    assert_eq!(told(fine, Some(&format!("name: x\n{BODY}"))), [at("unknown_key", "blueprints/body", 1)]);
 }

@@ -32,6 +32,9 @@ impl Linter<'_> {
             actions: &[],
             own: None,
             awaited: Vec::new(),
+            loops: Vec::new(),
+            per_item: false,
+            sees_inside: false,
         };
         let conditions = file.conditions.as_ref().map(|conditions| {
             let mut texts =
@@ -145,6 +148,12 @@ impl Linter<'_> {
     }
 
     /// A finding at the value of `pointer`.
+    /// A finding about a key, not its value.
+    pub(super) fn report_key(&mut self, code: &'static str, pointer: &str, message: String, help: Option<String>) {
+        let place = self.doc.key_place(pointer);
+        self.findings.push(Diagnostic { help, ..Diagnostic::new(code, place, dotted(pointer), message) });
+    }
+
     pub(super) fn report(&mut self, code: &'static str, pointer: &str, message: String, help: Option<String>) {
         let place = self.doc.value_place(pointer);
         self.findings.push(Diagnostic { help, ..Diagnostic::new(code, place, dotted(pointer), message) });

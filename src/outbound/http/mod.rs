@@ -192,6 +192,7 @@ fn timed_out() -> Failure {
         message: "no answer in time (timeout); it may have been done".into(),
         class: Class::TimedOut,
         retry_after: None,
+        action: None,
     }
 }
 

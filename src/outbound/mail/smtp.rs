@@ -260,6 +260,7 @@ impl SmtpTransport {
                 ),
                 class: Class::TimedOut,
                 retry_after: None,
+                action: None,
             };
         }
         Failure::retryable("smtp_timeout", format!("no answer of {} in time{}", self.host, self.hint()))

@@ -82,6 +82,9 @@ impl Store for FakeStore {
     fn accept(&self, _: NewRun) -> Fut<'_, StoreResult<()>> {
         unused()
     }
+    fn take_in(&self, _: Vec<Arrival>) -> Fut<'_, StoreResult<Intake>> {
+        unused()
+    }
     fn commit(&self, _: RunCommit) -> Fut<'_, StoreResult<()>> {
         unused()
     }

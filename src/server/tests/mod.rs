@@ -104,6 +104,7 @@ fn flow(name: &str) -> Flow {
         bundle: Bundle {
             file: format!("flows/{name}.yaml"),
             text: String::new(),
+            blueprint: None,
             schemas: BTreeMap::new(),
             parameters: json!({}),
             defaults: Defaults::default(),

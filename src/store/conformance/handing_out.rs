@@ -25,7 +25,7 @@ pub(crate) async fn claims_take_the_oldest_due_of_each_lane(store: &dyn Store) {
     let mail = accepted(store, in_lane(queued(3), "mail", 5)).await;
     let future = accepted(store, in_lane(queued(4), "crm", 100)).await;
     let wants = [("crm", 2), ("mail", 5), ("none", 5)];
-    let wants = wants.map(|(lane, max)| LaneWant { lane: lane.to_owned(), max }).to_vec();
+    let wants = wants.map(|(lane, max)| LaneWant { lane: lane.to_owned(), max, gate: None }).to_vec();
     let first = store.claim(ME, wants, at(50)).await.expect("claims");
     let ids: Vec<RunId> = first.iter().map(|stored| stored.run.run_id).collect();
     assert_eq!(ids, [early, middle, mail]);
@@ -49,7 +49,7 @@ pub(crate) async fn a_claimed_run_brings_trigger_and_steps(store: &dyn Store) {
     let mut new = queued(0);
     new.steps = vec![step("a", StepStatus::Succeeded), step("b", StepStatus::Waiting)];
     let run = accepted(store, new.clone()).await;
-    let want = LaneWant { lane: "crm".to_owned(), max: 1 };
+    let want = LaneWant { lane: "crm".to_owned(), max: 1, gate: None };
     let claimed = store.claim(ME, vec![want], at(1)).await.expect("claims").remove(0);
     assert_eq!(claimed.steps, new.steps);
     assert_eq!(claimed.run.trigger, new.run.trigger);
@@ -77,7 +77,7 @@ pub(crate) async fn a_rescue_takes_the_runs_of_the_dead(store: &dyn Store) {
 async fn crash(store: &dyn Store, times: std::ops::Range<u32>) -> Rescued {
     let mut last = Rescued::default();
     for round in times {
-        let want = LaneWant { lane: "crm".to_owned(), max: 9 };
+        let want = LaneWant { lane: "crm".to_owned(), max: 9, gate: None };
         store.claim(&format!("node-{round}"), vec![want], at(1_000)).await.expect("claims");
         last = store.rescue(&format!("node-{}", round + 1), at(1_000)).await.expect("rescues");
     }
@@ -150,7 +150,7 @@ pub(crate) async fn a_cancel_reaches_whoever_works_on_the_run(store: &dyn Store)
 /// Ids of everything that can be claimed now, in whatever lane.
 async fn claimable(store: &dyn Store, now: i64) -> Vec<RunId> {
     let lanes = store.lanes(at(now)).await.expect("lanes");
-    let wants = lanes.into_iter().map(|state| LaneWant { lane: state.lane, max: 9 }).collect();
+    let wants = lanes.into_iter().map(|state| LaneWant { lane: state.lane, max: 9, gate: None }).collect();
     let runs = store.claim(ME, wants, at(now)).await.expect("claims");
     runs.into_iter().map(|stored| stored.run.run_id).collect()
 }
@@ -222,8 +222,12 @@ pub(crate) async fn lanes_tell_what_waits(store: &dyn Store) {
     accepted(store, in_lane(owned(6, ME), "busy", 1)).await;
     accepted(store, held(7, "poison", "aside")).await;
     accepted(store, in_lane(ended(8, RunStatus::Failed), "over", 1)).await;
-    let state =
-        |lane: &str, due, next: Option<i64>| LaneState { lane: lane.to_owned(), due, next_due_at: next.map(at) };
+    let state = |lane: &str, due, next: Option<i64>| LaneState {
+        lane: lane.to_owned(),
+        due,
+        next_due_at: next.map(at),
+        inside: 0,
+    };
     let mut lanes = store.lanes(at(20)).await.expect("lanes");
     lanes.sort_by(|a, b| a.lane.cmp(&b.lane));
     assert_eq!(lanes, [state("", 1, None), state("crm", 2, Some(30)), state("mail", 0, Some(50))]);

@@ -165,7 +165,7 @@ pub(crate) async fn keys_remember_their_last_use(store: &dyn Store) {
 }
 
 fn before(all: Micros) -> PruneBefore {
-    PruneBefore { succeeded: all, failed: all, rejected: all, duplicates: all, rows_max: 1_000 }
+    PruneBefore { succeeded: all, failed: all, rejected: all, duplicates: all, dedupe: all, rows_max: 1_000 }
 }
 
 pub(crate) async fn retention_goes_by_kind_and_takes_everything_along(store: &dyn Store) {

@@ -7,11 +7,13 @@ mod handing_out;
 mod keeping;
 mod looking;
 mod running;
+mod taking_in;
 
 pub(crate) use handing_out::*;
 pub(crate) use keeping::*;
 pub(crate) use looking::*;
 pub(crate) use running::*;
+pub(crate) use taking_in::*;
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -36,6 +38,8 @@ macro_rules! conformance {
             a_fenced_commit_writes_nothing
             a_commit_may_be_repeated
             a_record_is_written_once
+            a_called_run_is_stored_with_the_commit_that_calls_it
+            a_called_run_wakes_its_caller_when_nobody_works_on_it
             claims_take_the_oldest_due_of_each_lane
             what_is_not_free_is_not_claimed
             a_claimed_run_brings_trigger_and_steps
@@ -66,6 +70,15 @@ macro_rules! conformance {
             lists_leave_values_out
             records_are_found_and_listed
             counts_and_unfinished_agree_with_the_runs
+            the_runs_of_one_request_are_stored_together
+            the_first_with_a_key_runs_and_the_others_are_its_duplicates
+            a_duplicate_writes_nothing_but_itself
+            the_window_counts_from_the_first_lead_and_for_its_flow
+            a_gate_lets_in_as_many_as_it_says_in_their_order
+            a_slot_outlives_a_crash_and_is_free_at_the_end
+            nobody_overtakes_whoever_waits_at_the_gate
+            a_cancelled_run_leaves_the_gate
+            a_list_that_does_not_fit_the_gate_leaves_nothing_behind
             a_store_at_rest_is_well
         }
     };
@@ -144,6 +157,8 @@ pub(crate) fn commit(run: RunId) -> RunCommit {
         answer: None,
         steps: Vec::new(),
         records: Vec::new(),
+        starts: Vec::new(),
+        wakes: None,
     }
 }
 
@@ -160,6 +175,7 @@ pub(crate) fn step(name: &str, status: StepStatus) -> StepRow {
         outcome: Some("created".to_owned()),
         possible_repeat: true,
         io: StepIo {
+            child: Some(RunId::new(at(4))),
             inputs: Some(json!({"entity": "lead", "fields": {"company": "Contoso", "@": 5, "inputs_at": 7}})),
             outputs: Some(Value::Null),
             error: Some(Failure { retry_after: Some(5), ..Failure::retryable("http_503", "the CRM is down") }),
@@ -225,7 +241,7 @@ pub(crate) async fn stored(store: &dyn Store, run: RunId) -> StoredRun {
 
 /// Claims up to `max` runs of `lane` for [`ME`]; their ids.
 pub(crate) async fn claimed(store: &dyn Store, lane: &str, max: usize, now: Micros) -> Vec<RunId> {
-    let want = LaneWant { lane: lane.to_owned(), max };
+    let want = LaneWant { lane: lane.to_owned(), max, gate: None };
     let runs = store.claim(ME, vec![want], now).await.expect("claims");
     runs.into_iter().map(|stored| stored.run.run_id).collect()
 }

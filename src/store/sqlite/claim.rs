@@ -8,7 +8,7 @@ use super::{read, rows};
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
-use crate::store::{LaneWant, Owner, Rescued, STRIKES_MAX, SUSPECT_STRIKES, StoredRun};
+use crate::store::{LaneWant, Owner, Rescued, STRIKES_MAX, SUSPECT_STRIKES, StoredRun, gated_flow};
 
 /// Runs that one slice of maintenance touches: about a millisecond.
 pub(super) const SLICE_ROWS: usize = 64;
@@ -52,10 +52,14 @@ impl Verb for Claim {
     fn apply(&self, conn: &Connection) -> Applied<Vec<StoredRun>> {
         let mut claimed = Vec::new();
         let mut suspect_in_work: bool = conn.prepare_cached(SQL_SUSPECT_IN_WORK)?.query_row([], |row| row.get(0))?;
-        for want in self.wants.iter().filter(|want| want.max > 0) {
+        for want in &self.wants {
+            let max = room(conn, want)?;
+            if max == 0 {
+                continue;
+            }
             let mut due: Vec<RunId> = conn
                 .prepare_cached(SQL_DUE)?
-                .query_map(params![want.lane, self.now, want.max as i64, SUSPECT_STRIKES], |row| rows::run_id(row, 0))?
+                .query_map(params![want.lane, self.now, max as i64, SUSPECT_STRIKES], |row| rows::run_id(row, 0))?
                 .collect::<Result<_, _>>()?;
             if !suspect_in_work {
                 let suspect = conn
@@ -65,7 +69,7 @@ impl Verb for Claim {
                 if let Some(suspect) = suspect {
                     suspect_in_work = true;
                     // Ahead of the others: a slot is always left for it, or a long queue would starve it.
-                    due.truncate(want.max - 1);
+                    due.truncate(max - 1);
                     due.push(suspect);
                 }
             }
@@ -83,6 +87,17 @@ impl Verb for Claim {
     }
 }
 
+/// How many runs may be taken from the lane now.
+fn room(conn: &Connection, want: &LaneWant) -> rusqlite::Result<usize> {
+    let (Some(flow), Some(inside_max)) = (gated_flow(&want.lane), want.gate) else { return Ok(want.max) };
+    let inside: Option<i64> = conn
+        .prepare_cached("SELECT running FROM gates WHERE flow = ?1")?
+        .query_row([flow], |row| row.get(0))
+        .optional()?;
+    let free = i64::from(inside_max).saturating_sub(inside.unwrap_or(0));
+    Ok(want.max.min(usize::try_from(free).unwrap_or(0)))
+}
+
 impl Claim {
     fn take(&self, conn: &Connection, run: RunId) -> rusqlite::Result<Option<StoredRun>> {
         let mut stored = match read::stored_run(conn, run) {
@@ -96,8 +111,12 @@ impl Claim {
             }
             Err(error) => return Err(error),
         };
-        conn.prepare_cached("UPDATE runs SET owner = ?2, epoch = epoch + 1, status = 'running' WHERE run_id = ?1")?
-            .execute((run.bytes(), &self.owner))?;
+        // Once inside, a run is in no lane: whatever becomes of this claim, it needs no second passage.
+        conn.prepare_cached(
+            "UPDATE runs SET owner = ?2, epoch = epoch + 1, status = 'running', \
+               lane = iif(gate = 0 AND ?3, '', lane), gate = iif(gate = 0 AND ?3, 1, gate) WHERE run_id = ?1",
+        )?
+        .execute((run.bytes(), &self.owner, gated_flow(&stored.run.lane).is_some()))?;
         stored.run.owner = Some(self.owner.clone());
         stored.run.epoch += 1;
         stored.run.status = RunStatus::Running;

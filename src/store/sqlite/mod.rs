@@ -4,14 +4,15 @@
 //! write in transactions of their own, and any number of readers. The process lock ([`lock`]) proves that every other
 //! node is dead, so rescue needs no lease here.
 //!
-//! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `claim`,
-//! `keep`, `live` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
+//! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `intake`,
+//! `claim`, `keep`, `live` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
 
 #![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
 
 mod browse;
 mod checkpoint;
 mod claim;
+mod intake;
 mod keep;
 mod live;
 pub mod lock;
@@ -37,8 +38,9 @@ use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
 use super::{
-    CancelAnswer, FlowText, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore, RecordRow,
-    RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
+    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
+    TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -148,6 +150,10 @@ impl std::fmt::Debug for SqliteStore {
 impl Store for SqliteStore {
     fn accept(&self, new: NewRun) -> Fut<'_, StoreResult<()>> {
         self.write(write::Accept(new))
+    }
+
+    fn take_in(&self, arrivals: Vec<Arrival>) -> Fut<'_, StoreResult<Intake>> {
+        self.write(intake::TakeIn(arrivals))
     }
 
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>> {

@@ -69,6 +69,12 @@ impl Verb for PruneSlice {
                  WHERE received_at < ?1 ORDER BY received_at LIMIT ?2)",
             )?
             .execute(params![self.before.rejected, (self.rows - gone) as i64])?;
+        gone += conn
+            .prepare_cached(
+                "DELETE FROM dedupe WHERE (flow, key_hash) IN (SELECT flow, key_hash FROM dedupe \
+                 INDEXED BY dedupe_expires WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+            )?
+            .execute(params![self.before.dedupe, (self.rows - gone) as i64])?;
         Ok(gone)
     }
 }

@@ -26,7 +26,8 @@ pub(super) const SQL_LANES: &str = "WITH RECURSIVE lanes (lane) AS ( \
        (SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_due WHERE runs.lane = lanes.lane AND due_at <= ?1 \
          AND finished_at IS NULL AND owner IS NULL AND status <> 'held' LIMIT ?2)), \
        (SELECT min(due_at) FROM runs INDEXED BY runs_due WHERE runs.lane = lanes.lane AND due_at > ?1 \
-         AND finished_at IS NULL AND owner IS NULL AND status <> 'held') \
+         AND finished_at IS NULL AND owner IS NULL AND status <> 'held'), \
+       coalesce((SELECT running FROM gates WHERE substr(lanes.lane, 1, 1) = '=' AND flow = substr(lanes.lane, 2)), 0) \
      FROM lanes WHERE lane IS NOT NULL";
 
 /// A page of all runs.
@@ -184,7 +185,8 @@ pub(super) fn suffixed(conn: &Connection, part: &IdPart, before: RunId) -> rusql
 pub(super) fn lanes(conn: &Connection, now: Micros) -> rusqlite::Result<Vec<LaneState>> {
     conn.prepare_cached(SQL_LANES)?
         .query_map((now, DUE_COUNTED_MAX), |row| {
-            Ok(LaneState { lane: row.get(0)?, due: row.get::<_, i64>(1)? as u64, next_due_at: row.get(2)? })
+            let count = |at: usize| row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0));
+            Ok(LaneState { lane: row.get(0)?, due: count(1)?, next_due_at: row.get(2)?, inside: count(3)? })
         })?
         .collect()
 }

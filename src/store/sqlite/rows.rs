@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::ids::RunId;
-use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
+use crate::run::{Failure, Parent, RunStatus, StepStatus, TriggerData, Try};
 use crate::store::{RunRow, StepIo, StepRow, StoreError};
 
 /// Values with more bytes than this lie in `payloads`, so that an update of a run never copies them.
@@ -23,10 +23,11 @@ const FLAG_POSSIBLE_REPEAT: i64 = 1;
 
 /// The columns of [`run_row`], without the trigger.
 pub(super) const RUN_COLUMNS: &str = "run_id, flow, text_id, status, code, is_test, received_at, finished_at, lane, \
-     due_at, owner, epoch, strikes, inflight, cancel, duplicate_of, origin_run, key_run, answer";
+     due_at, owner, epoch, strikes, inflight, cancel, duplicate_of, origin_run, key_run, answer, parent_run, \
+     parent_step, depth";
 
 /// The place of `trigger` behind [`RUN_COLUMNS`].
-const TRIGGER_COLUMN: usize = 19;
+const TRIGGER_COLUMN: usize = 22;
 
 /// The columns of [`step_row`], without `io`.
 pub(super) const STEP_COLUMNS: &str = "idx, name, status, attempt, due_at, started_at, finished_at, outcome, flags";
@@ -118,6 +119,9 @@ pub(super) fn io_text(io: &StepIo, payloads: &mut Vec<Payload>) -> rusqlite::Res
     if !io.tries.is_empty() {
         push_field(&mut out, "tries", "", &json(&io.tries)?);
     }
+    if let Some(child) = io.child {
+        push_field(&mut out, "child", "", &json(&child)?);
+    }
     out.push('}');
     Ok(out)
 }
@@ -143,6 +147,8 @@ struct IoText {
     error: Option<Failure>,
     #[serde(default)]
     tries: Vec<Try>,
+    #[serde(default)]
+    child: Option<RunId>,
 }
 
 /// A `null` that is there is a value: serde alone would read it as absent.
@@ -162,6 +168,7 @@ pub(super) fn io(conn: &Connection, run: RunId, row: &Row<'_>, at: usize) -> rus
         outputs: part(stored.outputs, stored.outputs_at)?,
         error: stored.error,
         tries: stored.tries,
+        child: stored.child,
     })
 }
 
@@ -247,6 +254,10 @@ pub(super) fn run_row(conn: &Connection, row: &Row<'_>, with_trigger: bool) -> r
         origin_run: run_id_or_null(row, 16)?,
         key_run: run_id(row, 17)?,
         answer: joined(conn, run, row, 18)?,
+        parent: match run_id_or_null(row, 19)? {
+            Some(run) => Some(Parent { run, step: row.get(20)?, depth: row.get(21)? }),
+            None => None,
+        },
         trigger: if with_trigger { joined::<TriggerData>(conn, run, row, TRIGGER_COLUMN)? } else { None },
     })
 }

@@ -8,7 +8,7 @@ use super::writer::{Applied, Fault, Verb};
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
-use crate::store::{CancelAnswer, NewRun, RecordWrite, RunCommit, StepRow, StoreError};
+use crate::store::{CancelAnswer, NewRun, RecordWrite, RunCommit, RunRow, StepRow, StoreError, gate_lane, gated_flow};
 
 /// [`Store::accept`](crate::store::Store::accept).
 pub(super) struct Accept(pub(super) NewRun);
@@ -17,50 +17,119 @@ impl Verb for Accept {
     type Answer = ();
     const CLASS: Class = Class::Accept;
 
-    /// A run that is there already is a repeat after a lost answer: it stays as it is.
     fn apply(&self, conn: &Connection) -> Applied<()> {
-        let NewRun { run, steps, records } = &self.0;
-        let mut payloads = Vec::new();
-        let trigger = run.trigger.as_ref().map(json).transpose()?.map(|text| rows::split(text, &mut payloads));
-        let answer = run.answer.as_ref().map(json).transpose()?.map(|text| rows::split(text, &mut payloads));
-        let inserted = conn
-            .prepare_cached(
-                "INSERT INTO runs (run_id, flow, text_id, status, code, is_test, received_at, finished_at, lane, due_at, \
-                 owner, epoch, strikes, inflight, cancel, duplicate_of, origin_run, key_run, answer, \"trigger\") \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) \
-                 ON CONFLICT (run_id) DO NOTHING",
-            )?
-            .execute(params![
-                run.run_id.bytes(),
-                run.flow,
-                run.text_id,
-                run.status.as_str(),
-                run.code,
-                run.is_test,
-                run.received_at,
-                run.finished_at,
-                run.lane,
-                run.due_at,
-                run.owner,
-                run.epoch,
-                run.strikes,
-                json(&run.inflight)?,
-                run.cancel,
-                run.duplicate_of.as_ref().map(RunId::bytes),
-                run.origin_run.as_ref().map(RunId::bytes),
-                run.key_run.bytes(),
-                answer,
-                trigger,
-            ])?;
-        if inserted == 0 {
-            return Ok(());
-        }
-        for payload in payloads {
-            payload.insert(conn, run.run_id)?;
-        }
-        insert_steps(conn, run.run_id, steps)?;
-        Ok(insert_records(conn, records)?)
+        Ok(insert_run(conn, &self.0, Standing::of(&self.0.run))?)
     }
+}
+
+/// How a new run is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// As it is; no gate bounds it.
+    AsItIs,
+    /// As it is, inside its gate.
+    Inside,
+    /// As it is, waiting in its gate's lane.
+    AtGate,
+    /// Before its gate: what it did already is forgotten, it begins when it is claimed.
+    Waits,
+    /// Ended, as a duplicate of this run.
+    Duplicate(RunId),
+}
+
+impl Standing {
+    /// Of a run that no request brought: it waits at its gate if its lane says so.
+    fn of(run: &RunRow) -> Self {
+        if gated_flow(&run.lane) == Some(&run.flow) { Self::AtGate } else { Self::AsItIs }
+    }
+
+    /// The column `gate`.
+    fn gate(self) -> Option<i64> {
+        match self {
+            Self::AtGate | Self::Waits => Some(0),
+            Self::Inside => Some(1),
+            Self::AsItIs | Self::Duplicate(_) => None,
+        }
+    }
+
+    /// The row without what belongs to a run that has begun.
+    fn row(self, run: &RunRow) -> Option<RunRow> {
+        let untouched = RunRow {
+            status: RunStatus::Queued,
+            code: None,
+            finished_at: None,
+            lane: String::new(),
+            due_at: run.received_at,
+            owner: None,
+            inflight: Vec::new(),
+            answer: None,
+            ..run.clone()
+        };
+        match self {
+            Self::AsItIs | Self::Inside | Self::AtGate => None,
+            Self::Waits => Some(RunRow { lane: gate_lane(&run.flow), ..untouched }),
+            Self::Duplicate(of) => Some(RunRow {
+                status: RunStatus::Duplicate,
+                finished_at: Some(run.received_at),
+                duplicate_of: Some(of),
+                ..untouched
+            }),
+        }
+    }
+}
+
+/// Inserts a run. One that is there already is a repeat after a lost answer: it stays as it is.
+pub(super) fn insert_run(conn: &Connection, new: &NewRun, standing: Standing) -> rusqlite::Result<()> {
+    let replaced = standing.row(&new.run);
+    let run = replaced.as_ref().unwrap_or(&new.run);
+    let mut payloads = Vec::new();
+    let trigger = run.trigger.as_ref().map(json).transpose()?.map(|text| rows::split(text, &mut payloads));
+    let answer = run.answer.as_ref().map(json).transpose()?.map(|text| rows::split(text, &mut payloads));
+    let inserted = conn
+        .prepare_cached(
+            "INSERT INTO runs (run_id, flow, text_id, status, code, is_test, received_at, finished_at, lane, due_at, \
+             owner, epoch, strikes, inflight, cancel, duplicate_of, origin_run, key_run, answer, \"trigger\", gate, parent_run, \
+             parent_step, depth) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) \
+             ON CONFLICT (run_id) DO NOTHING",
+        )?
+        .execute(params![
+            run.run_id.bytes(),
+            run.flow,
+            run.text_id,
+            run.status.as_str(),
+            run.code,
+            run.is_test,
+            run.received_at,
+            run.finished_at,
+            run.lane,
+            run.due_at,
+            run.owner,
+            run.epoch,
+            run.strikes,
+            json(&run.inflight)?,
+            run.cancel,
+            run.duplicate_of.as_ref().map(RunId::bytes),
+            run.origin_run.as_ref().map(RunId::bytes),
+            run.key_run.bytes(),
+            answer,
+            trigger,
+            standing.gate(),
+            run.parent.as_ref().map(|parent| parent.run.bytes()),
+            run.parent.as_ref().map(|parent| parent.step.as_str()),
+            run.parent.as_ref().map_or(0, |parent| parent.depth),
+        ])?;
+    if inserted == 0 {
+        return Ok(());
+    }
+    for payload in payloads {
+        payload.insert(conn, run.run_id)?;
+    }
+    if matches!(standing, Standing::Duplicate(_) | Standing::Waits) {
+        return Ok(());
+    }
+    insert_steps(conn, run.run_id, &new.steps)?;
+    insert_records(conn, &new.records)
 }
 
 /// [`Store::commit`](crate::store::Store::commit).
@@ -108,7 +177,18 @@ impl Verb for Commit {
             payload.insert(conn, commit.run_id)?;
         }
         insert_steps(conn, commit.run_id, &commit.steps)?;
-        Ok(insert_records(conn, &commit.records)?)
+        insert_records(conn, &commit.records)?;
+        for start in &commit.starts {
+            insert_run(conn, start, Standing::of(&start.run))?;
+        }
+        if let Some((parent, now)) = commit.wakes {
+            conn.prepare_cached(
+                "UPDATE runs SET due_at = ?2 WHERE run_id = ?1 AND owner IS NULL AND finished_at IS NULL \
+                 AND status <> 'held' AND due_at > ?2",
+            )?
+            .execute((parent.bytes(), now))?;
+        }
+        Ok(())
     }
 }
 

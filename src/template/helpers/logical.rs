@@ -201,7 +201,7 @@ fn equals(given: &Given<'_>) -> bool {
 }
 
 /// Numbers by value at the top; inside lists and objects integers and floats stay apart, as observed.
-fn same(left: &Value, right: &Value) -> bool {
+pub(in crate::template) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => order(left, right) == Some(Ordering::Equal),
         _ => left == right,

@@ -18,6 +18,8 @@ mod tests;
 #[cfg(test)]
 mod vectors;
 
+pub(in crate::template) use logical::same as equals;
+
 use std::borrow::Cow;
 use std::ops::Range;
 

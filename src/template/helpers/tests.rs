@@ -16,6 +16,7 @@ fn every_example_renders_as_it_says() {
             let scope = Scope {
                 trigger: &trigger,
                 actions: &empty,
+                inner_actions: &[],
                 parameters: &empty,
                 variables: &empty,
                 run: &empty,

@@ -65,6 +65,7 @@ fn render(template: &str, body: &Value) -> Result<Value, String> {
     let scope = Scope {
         trigger: &trigger,
         actions: &empty,
+        inner_actions: &[],
         parameters: &empty,
         variables: &empty,
         run: &empty,

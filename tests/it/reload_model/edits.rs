@@ -166,15 +166,17 @@ impl Edit {
         }
     }
 
-    /// Makes it.
-    pub(super) fn make(&self, workspace: &Workspace, dice: &mut Dice) {
+    /// Makes it, to files as `before` has them.
+    pub(super) fn make(&self, workspace: &Workspace, dice: &mut Dice, before: &Model) {
         let at = |path: &str| workspace.path().join(path);
         match self {
+            // A file that never was good holds nothing while it is away, so it would matter whether anybody looked.
+            Self::Write(path, content) if before.held_by(path).is_none() => replace(&at(path), &content.bytes(), dice),
             Self::Write(path, content) => put(&at(path), &content.bytes(), dice),
             Self::Exchange(one, other) => {
                 let (a, b) = (fs::read(at(one)).expect("read"), fs::read(at(other)).expect("read"));
-                put(&at(one), &b, dice);
-                put(&at(other), &a, dice);
+                replace(&at(one), &b, dice);
+                replace(&at(other), &a, dice);
             }
             Self::Remove(path) => fs::remove_file(at(path)).expect("remove"),
             Self::Rename(from, to) => {
@@ -210,20 +212,23 @@ fn content(dice: &mut Dice, name: &str, said: u64) -> Content {
 
 /// Writes a file by one of the ways in which people and programs do.
 fn put(path: &Path, bytes: &[u8], dice: &mut Dice) {
+    if dice.roll(4) > 0 {
+        return replace(path, bytes, dice);
+    }
+    fs::remove_file(path).expect("remove");
+    std::thread::sleep(PAUSE);
+    fs::write(path, bytes).expect("write");
+}
+
+/// The ways in which the file is never away.
+fn replace(path: &Path, bytes: &[u8], dice: &mut Dice) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
-    match dice.roll(5) {
-        0 | 1 => fs::write(path, bytes).expect("write"),
-        2 => {
+    match dice.roll(3) {
+        0 => fs::write(path, bytes).expect("write"),
+        1 => {
             let fresh = path.with_extension("new");
             fs::write(&fresh, bytes).expect("write");
             fs::rename(&fresh, path).expect("rename");
-        }
-        3 => {
-            if path.exists() {
-                fs::remove_file(path).expect("remove");
-                std::thread::sleep(PAUSE);
-            }
-            fs::write(path, bytes).expect("write");
         }
         _ => {
             let mut file = fs::File::create(path).expect("truncate");

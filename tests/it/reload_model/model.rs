@@ -108,8 +108,17 @@ impl Model {
             }
             Edit::Rename(from, to) => {
                 let file = self.files.remove(from).expect("a file");
-                self.files.insert(to.clone(), File::fresh(file.disk.clone()));
-                self.inherit(file);
+                let mut renamed = File::fresh(file.disk.clone());
+                let last = file.last_good.as_ref().map(|version| version.good.name.as_str());
+                // The flow is recognised by its name, wherever its file lies.
+                let is_recognised = last.is_some() && last == file.disk.name();
+                if is_recognised {
+                    renamed.last_good.clone_from(&file.last_good);
+                }
+                self.files.insert(to.clone(), renamed);
+                if !is_recognised {
+                    self.inherit(file);
+                }
             }
             Edit::Settings(None) => self.settings_are_good = false,
             Edit::Settings(Some(parameter)) => {
@@ -130,7 +139,7 @@ impl Model {
     /// A file has gone. Another one that is broken, never was good, and is of the same flow takes its last good version
     /// over; where a good file brings the flow, `settle` gives it the name.
     fn inherit(&mut self, gone: File) {
-        let Some(version) = gone.last_good.filter(|version| version.good.enabled) else { return };
+        let Some(version) = gone.last_good else { return };
         let is_heir = |file: &&mut File| {
             file.last_good.is_none()
                 && matches!(&file.disk, Content::Bad(bad) if bad.name() == Some(&version.good.name))
@@ -181,6 +190,15 @@ impl Model {
             Content::Good(_) => last,
             // Broken from the first: it holds the name that it claims against those that come after it.
             Content::Bad(bad) => last.or_else(|| granted.then(|| bad.name()).flatten()),
+        }
+    }
+}
+
+impl Content {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Good(good) => Some(&good.name),
+            Self::Bad(bad) => bad.name(),
         }
     }
 }

@@ -142,7 +142,7 @@ async fn a_claim_that_nobody_received_is_given_back() {
     let (store, _folder) = serving();
     let run = accepted(&store, queued(0)).await;
     let go = stopped(&store).await;
-    let mut claim = store.claim(ME, vec![LaneWant { lane: "crm".to_owned(), max: 1 }], at(1));
+    let mut claim = store.claim(ME, vec![LaneWant { lane: "crm".to_owned(), max: 1, gate: None }], at(1));
     assert!(std::future::poll_fn(|context| std::task::Poll::Ready(claim.as_mut().poll(context))).await.is_pending());
     drop(claim);
     drop(go);
@@ -180,7 +180,7 @@ async fn retention_gives_pages_back_to_the_file_system() {
     let pages = |conn: &Connection| conn.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0));
     let before = store.on_writer(pages).await.expect("reads");
     let all = at(99);
-    let old = PruneBefore { succeeded: all, failed: all, rejected: all, duplicates: all, rows_max: 100 };
+    let old = PruneBefore { succeeded: all, failed: all, rejected: all, duplicates: all, dedupe: all, rows_max: 100 };
     assert_eq!(store.prune(old).await, Ok(16));
     let after = store.on_writer(pages).await.expect("reads");
     assert!(after < before / 2, "{before} pages became {after}");

@@ -76,7 +76,7 @@ async fn the_writer_syncs_every_commit() {
         ("auto_vacuum", "2"),
         ("wal_autocheckpoint", "0"),
         ("busy_timeout", "5000"),
-        ("user_version", "2"),
+        ("user_version", &migrate::VERSION.to_string()),
     ] {
         let found = store.on_writer(move |conn| pragma(conn, name)).await;
         assert_eq!(found.as_deref(), Ok(value), "{name}");

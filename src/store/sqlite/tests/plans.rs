@@ -24,6 +24,7 @@ async fn hot_queries_walk_their_index_and_sort_nothing() {
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane>?)"),
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane=? AND due_at<?)"),
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane=? AND due_at>?)"),
+        (read::SQL_LANES, "SEARCH gates USING PRIMARY KEY (flow=?)"),
         (read::SQL_LIST, "SEARCH runs USING COVERING INDEX sqlite_autoindex_runs_1 (run_id<?)"),
         (read::SQL_LIST_STATUS, "SEARCH runs USING COVERING INDEX runs_status (status=? AND run_id<?)"),
         (read::SQL_LIST_FLOW, "SEARCH runs USING COVERING INDEX runs_flow (flow=? AND status=? AND run_id<?)"),
