@@ -97,6 +97,9 @@ pub(super) enum Command {
     Explain {
         /// A code, an action, a helper or a connector
         word: Option<String>,
+        /// Print the whole reference as Markdown
+        #[arg(long, conflicts_with = "word")]
+        markdown: bool,
     },
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  leadflow completions bash > /etc/bash_completion.d/leadflow")]
@@ -355,13 +358,16 @@ pub(super) struct Flows {
     #[arg(long)]
     pub json: bool,
     #[command(subcommand)]
-    pub command: Option<FlowsLater>,
+    pub command: Option<FlowsCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum FlowsLater {
-    #[command(hide = true)]
-    Show(Rest),
+pub(super) enum FlowsCommand {
+    /// Print a flow as one file: for a flow of a blueprint the whole of what runs
+    Show {
+        /// Name or file of a flow
+        flow: String,
+    },
 }
 
 #[derive(Debug, Args)]

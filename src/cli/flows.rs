@@ -7,14 +7,17 @@ use serde_json::{Value, json};
 
 use super::args::{self, Global};
 use super::reload::DIGEST_CHARS;
-use super::{Exit, beside, context, output, usage};
+use super::{Exit, beside, context, output};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::library::load::Loaded;
 use crate::server::view;
 
 pub(super) fn run(global: &Global, args: &args::Flows) -> anyhow::Result<Exit> {
-    if args.command.is_some() {
-        return Ok(usage::later("flows show"));
+    if let Some(args::FlowsCommand::Show { flow }) = &args.command {
+        let loaded = context::one_flow(&context::settings(global, &[])?, flow)?;
+        let Some(flow) = &loaded.flow else { return Ok(Exit::Bad) };
+        output::answer(&format!("{}\n", flow.expansion().trim_end()));
+        return Ok(Exit::Fine);
     }
     if let Some(server) = beside::Server::find(&context::settings_beside(global)?) {
         return live(&server, args.json);

@@ -12,8 +12,10 @@ mod diff;
 mod dry_run;
 mod explain;
 mod flows;
+mod keys;
 mod output;
 mod records;
+mod reference;
 mod rejected;
 mod reload;
 mod runs;
@@ -84,7 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Diff(args) => diff::run(global, &args),
         Command::Settings => settings::run(global),
         Command::Schema { of, samples } => schema::run(of, &samples),
-        Command::Explain { word } => Ok(explain::run(word.as_deref())),
+        Command::Explain { word, markdown } => Ok(explain::run(word.as_deref(), markdown)),
         Command::Completions { shell } => Ok(completions::run(shell)),
         Command::Later(later) => Ok(usage::later(later.name())),
     }

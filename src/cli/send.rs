@@ -42,15 +42,28 @@ pub(super) fn run(global: &Global, args: &args::Send) -> anyhow::Result<Exit> {
         let accepted = (200..300).contains(&reply.status);
         match run {
             Some(run) if accepted => {
-                if args.wait {
+                for run in all_of(&reply.body).into_iter().chain([run]).filter(|_| args.wait) {
                     wait(store.as_ref(), run).await?;
                 }
-                show::run(&settings, store.as_ref(), run, false).await
+                let exit = show::run(&settings, store.as_ref(), run, false).await?;
+                if let Some(runs) = reply.body.get("runs") {
+                    output::answer(&format!(
+                        "the first of {runs} runs; all: leadflow runs list --flow {}\n",
+                        flow.name
+                    ));
+                }
+                Ok(exit)
             }
             _ if accepted => Ok(Exit::Fine),
             _ => Ok(Exit::Bad),
         }
     })?
+}
+
+/// The runs that the answer names, where the request was split.
+fn all_of(body: &Value) -> Vec<RunId> {
+    let ids = body.get("run_ids").and_then(Value::as_array).into_iter().flatten();
+    ids.filter_map(|id| id.as_str()?.parse().ok()).collect()
 }
 
 /// The flow's complete URL at the address where the server listens.

@@ -164,7 +164,7 @@ mod tests {
         metrics.answered(0);
         assert!(metrics.alias_hit("old"));
         assert!(!metrics.alias_hit("old"));
-        let lane = LaneState { lane: "c\"rm".into(), due: 3, next_due_at: None, inside: 0 };
+        let lane = LaneState { lane: "c\"rm".into(), due: 3, next_due_at: None, inside: 0, inside_max: None };
         let runs = [(RunStatus::Waiting, 2), (RunStatus::Queued, 1), (RunStatus::Failed, 5)];
         let library = Library::default();
         let finding = Diagnostic::new("needs_restart", Place::default(), "", "");

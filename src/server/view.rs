@@ -68,7 +68,8 @@ fn summary(run: &RunRow) -> Map<String, Value> {
     summary
 }
 
-/// The request as it came: the body as JSON where it is JSON, else as text.
+/// The request as it came: the body as JSON where it is JSON, else as text; of a split request the item and its place;
+/// with `notes` where something was odd.
 fn trigger_json(trigger: &TriggerData) -> Value {
     let text = trigger.body.strip_prefix('\u{feff}').unwrap_or(&trigger.body);
     let body = match serde_json::from_str(text) {
@@ -76,13 +77,20 @@ fn trigger_json(trigger: &TriggerData) -> Value {
         Err(_) if text.is_empty() => Value::Null,
         Err(_) => Value::String(text.to_owned()),
     };
-    json!({
+    let mut shown = json!({
         "method": trigger.method,
         "path": pairs(&trigger.path),
         "query": pairs(&trigger.query),
         "headers": pairs(&trigger.headers),
         "body": body,
-    })
+    });
+    if let Some(item) = trigger.item {
+        shown["item"] = json!(item);
+    }
+    if !trigger.notes.is_empty() {
+        shown["notes"] = json!(trigger.notes);
+    }
+    shown
 }
 
 /// An object of `pairs`; a repeated name is a list.
@@ -279,6 +287,7 @@ mod tests {
             query: vec![("a".into(), "1".into()), ("a".into(), "2".into()), ("a".into(), "3".into())],
             headers: vec![],
             body: "\u{feff}{\"b\": 1}".into(),
+            ..TriggerData::default()
         };
         let row = RunRow::queued(run_id, "a".into(), 1, 1_700_000_000_000_000, trigger);
         let run = RunRow { status: RunStatus::Failed, is_test: true, epoch: 1, ..row };

@@ -1,12 +1,15 @@
 //! `actions:` into compiled actions and the plan.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::Linter;
 use super::blocks::{Outline, Outlined};
-use super::references::{Names, Neighbour};
+use super::fate::{self, Fates};
+use super::forms::{Form, Forms};
+use super::references::{Known, Names, Neighbour};
 use super::shape::{self, Checked};
 use super::texts::Texts;
 use super::{host, names, retry};
@@ -16,10 +19,14 @@ use crate::flow::control::{Control, UntilKeys};
 use crate::flow::format::CommonKeys;
 use crate::flow::plan::{Kind, NodeId, Plan};
 use crate::flow::retry::RetryPolicy;
-use crate::flow::{Action, Trigger, control, schema};
+use crate::flow::{Action, Claim, Trigger, control, schema};
+use crate::schema::BodySchema;
 use crate::template::{PathRef, Template, Tree};
 use crate::units;
 use crate::yaml::{child, dotted};
+
+/// The action type that calls another flow.
+const CALL: &str = "run_flow";
 
 /// What all actions of a flow share while they are compiled.
 struct Block<'b, 'a> {
@@ -28,13 +35,16 @@ struct Block<'b, 'a> {
     path_parameters: Vec<String>,
     neighbours: Vec<Neighbour<'a>>,
     outline: Outline<'a>,
+    fates: Fates,
+    /// What is known of values, filled action by action.
+    forms: Forms,
 }
 
 impl Block<'_, '_> {
     /// What the templates of the action `id` may name.
     fn names(&self, id: NodeId) -> Names<'_> {
         Names {
-            schema: self.trigger.schema.as_deref(),
+            schema: self.trigger.seen_schema(),
             parameters: self.parameters,
             path_parameters: &self.path_parameters,
             actions: &self.neighbours,
@@ -43,6 +53,12 @@ impl Block<'_, '_> {
             loops: self.outline.loops(id, false),
             per_item: false,
             sees_inside: false,
+            known: Known {
+                forms: Some(&self.forms),
+                body: self.trigger.schema.clone(),
+                item: Form::Any,
+                without_outputs: self.fates.without_outputs(&self.forms.graph, id),
+            },
         }
     }
 }
@@ -51,24 +67,72 @@ impl<'a> Linter<'a> {
     /// The actions of the flow with their plan. Faults become findings; what does not compile is left out.
     pub(super) fn actions(&mut self, trigger: &Trigger, parameters: &Value) -> (Vec<Action>, Plan) {
         let Some(outline) = self.outline() else { return (Vec::new(), Plan::default()) };
-        let block = Block {
+        let graph = fate::graph(&outline);
+        let fates = Fates::of(&outline, &graph);
+        self.order(&outline, &graph, &fates);
+        let mut block = Block {
             parameters,
             trigger,
             path_parameters: trigger.path.as_ref().map(super::PathPattern::parameters).unwrap_or_default(),
             neighbours: outline.neighbours(),
             outline,
+            fates,
+            forms: Forms { graph, ..Forms::default() },
         };
         self.duplicate_names(&block.outline);
         let mut actions = Vec::new();
         let mut kinds = Vec::new();
         for id in 0..block.outline.actions.len() {
             let (action, kind) = self.action(id, &block).unzip();
+            if let Some(action) = &action {
+                self.note_forms(id, action, &mut block);
+            }
             actions.extend(action);
             kinds.push(kind.unwrap_or(Kind::Leaf));
         }
         note_readers(&mut actions, trigger);
         let plan = block.outline.plan(&kinds);
         (actions, plan)
+    }
+
+    /// What later actions may know of what this one gives.
+    fn note_forms(&self, id: NodeId, action: &Action, block: &mut Block<'_, 'a>) {
+        let names = block.names(id);
+        let tree = |key: &str| action.inputs.get(key);
+        let of = |tree: Option<&Tree>| tree.map(|tree| Form::of_tree(tree, &names)).unwrap_or_default();
+        if let Some(Control::Each { items }) = &action.control {
+            let items = Form::of_tree(items, &names).item();
+            block.forms.items.insert(id, items);
+            return;
+        }
+        let form = match action.kind.as_str() {
+            "compose" => of(tree("inputs")),
+            "filter" => of(tree("from")),
+            "select" => {
+                let per_item =
+                    Names { per_item: true, known: names.known.clone().item(of(tree("from")).item()), ..names };
+                let map = action.per_item.iter().find(|(key, _)| key == "map").map(|(_, tree)| tree);
+                Form::List(Box::new(map.or(tree("map")).map(|map| Form::of_tree(map, &per_item)).unwrap_or_default()))
+            }
+            "csv_table" | "html_table" => Form::Scalar("a text"),
+            "parse_json" => self.form_of_schema(block.outline.actions[id].value.get("schema")),
+            _ => return,
+        };
+        block.forms.outputs.insert(id, form);
+    }
+
+    /// The form that `schema:` of an action promises: a file's name, or the schema itself.
+    fn form_of_schema(&self, written: Option<&Value>) -> Form {
+        let (name, source) = match written {
+            Some(Value::String(file)) => {
+                let text = self.bundle.schemas.get(file).map(|text| text.trim_start_matches('\u{feff}'));
+                (file.as_str(), text.and_then(|text| serde_json::from_str(text).ok()))
+            }
+            Some(inline) => ("its schema", Some(inline.clone())),
+            None => return Form::Any,
+        };
+        let schema = source.and_then(|source: Value| BodySchema::compile(name, &source).ok());
+        schema.map_or(Form::Any, |schema| Form::Schema(Arc::new(schema), Vec::new()))
     }
 
     fn duplicate_names(&mut self, outline: &Outline<'_>) {
@@ -98,8 +162,16 @@ impl<'a> Linter<'a> {
         let own = checked.value.as_object()?;
         let common: CommonKeys = self.read(pointer, &checked.value)?;
         let retry = self.retry(pointer, spec, &common);
+        self.timeout(pointer, spec, &common);
+        self.cases(pointer, &checked.value);
         let connection = self.connection(pointer, spec, own);
         self.own_check(pointer, spec, &checked.value, before);
+        if spec.kind == CALL
+            && let Some(flow) = own.get("flow").and_then(Value::as_str)
+        {
+            let at = child(pointer, "flow");
+            self.calls.push(Claim { word: flow.to_owned(), path: dotted(&at), place: self.doc.value_place(&at) });
+        }
         let names = block.names(id);
         let when = self.when(pointer, &checked, &common, &names);
         let control = self.control(id, spec.kind, &checked, block);
@@ -150,12 +222,8 @@ impl<'a> Linter<'a> {
             self.report("not_yet", &at, message, None);
             return None;
         }
-        let known: Vec<&str> = self.environment.catalogue.actions.iter().map(|spec| spec.kind).collect();
         if !kind.is_empty() {
-            let near = nearest(kind, known.iter().copied());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            let message = format!("there is no action type `{kind}`{near}");
-            self.report("unknown_action_type", &at, message, Some(format!("action types: {}", known.join(" "))));
+            self.unknown_action_type(kind, &at);
         }
         let common = schema::of_any_action();
         shape::check(self.doc, pointer, "an action", &common, block.parameters, &mut self.findings);
@@ -252,6 +320,7 @@ impl<'a> Linter<'a> {
         let templates = &checked.templates;
         let inputs =
             Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings }.object(&once, pointer);
+        names.known.item = inputs.get("from").map(|from| Form::of_tree(from, &names).item()).unwrap_or_default();
         names.per_item = true;
         let mut texts = Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings };
         let tree = |(key, value): (&String, &Value)| (key.clone(), texts.tree(value, &child(pointer, key)));

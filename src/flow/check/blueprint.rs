@@ -42,7 +42,7 @@ impl Linter<'_> {
         let (doc, findings) = yaml::parse(&blueprint.file, &blueprint.text);
         self.findings.extend(findings);
         let Some(doc) = doc else { return (name, None) };
-        let parameters = self.instance(&wanted, &doc, own);
+        let parameters = self.instance(&wanted, &doc, &own);
         (name, self.instantiate(&doc, file, parameters))
     }
 
@@ -61,7 +61,7 @@ impl Linter<'_> {
 
     /// The parameters that hold: the offer's over the blueprint's over those of leadflow.yaml. `own`: the first and the
     /// last of them.
-    fn instance(&mut self, blueprint: &str, doc: &Doc, own: Value) -> Value {
+    fn instance(&mut self, blueprint: &str, doc: &Doc, own: &Value) -> Value {
         let mut parameters = self.bundle.parameters.as_object().cloned().unwrap_or_default();
         let declared = doc.value.get("parameters").and_then(Value::as_object).cloned().unwrap_or_default();
         let given = self.doc.value.get("parameters").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -102,9 +102,11 @@ impl Linter<'_> {
 
     /// The body of the blueprint with the offer's parameters.
     fn instantiate(&mut self, doc: &Doc, offer: FlowFile, parameters: Value) -> Option<Draft> {
-        let mut body = Linter { doc, bundle: self.bundle, environment: self.environment, findings: Vec::new() };
+        let mut body =
+            Linter { doc, bundle: self.bundle, environment: self.environment, findings: Vec::new(), calls: Vec::new() };
         let draft = body.blueprint_body(offer, parameters);
         self.findings.append(&mut body.findings);
+        self.calls.append(&mut body.calls);
         draft
     }
 

@@ -98,7 +98,7 @@ actions:
     to: \"{{parameters.team}}\"
     subject: New
     when: [true, \"{{eq trigger.path.id 'x'}}\"]
-  - {name: answer, type: respond, status: 201, body: {id: \"{{actions.notify.outputs.message_id}}\"}}
+  - {name: answer, type: respond, run_after: {notify: [succeeded]}, status: 201, body: {id: \"{{actions.notify.outputs.message_id}}\"}}
 ";
 
 #[test]
@@ -241,7 +241,7 @@ acitons: []
         ("invalid_value", 10, 12),
         ("bad_path", 11, 9),
         ("not_yet", 12, 3),
-        ("not_yet", 13, 3),
+        ("wrong_type", 13, 17),
         ("invalid_value", 14, 24),
         ("unknown_action", 15, 19),
         ("unknown_key", 16, 1),
@@ -290,7 +290,10 @@ actions:
   - {name: b, type: compose, run_after: {}, inputs: \"{{actions.a.outputs}}\"}
   - {name: c, type: compose, inputs: \"{{actions.b.outputs}} {{actions.a.outputs}}\"}
 ";
-    assert_eq!(told(text), [("unknown_action", 3, 41), ("not_awaited", 4, 56), ("not_awaited", 5, 63)]);
+    assert_eq!(
+        told(text),
+        [("unknown_action", 3, 41), ("not_awaited", 4, 56), ("open_branch", 5, 12), ("not_awaited", 5, 63)]
+    );
 }
 
 #[test]

@@ -8,13 +8,7 @@ use crate::run::{RunStatus, TriggerData};
 use crate::store::{RunRow, StoredRun};
 
 fn run(flow: &str, at: i64) -> StoredRun {
-    let trigger = TriggerData {
-        method: "POST".into(),
-        path: Vec::new(),
-        query: Vec::new(),
-        headers: Vec::new(),
-        body: "{}".into(),
-    };
+    let trigger = TriggerData { method: "POST".into(), body: "{}".into(), ..TriggerData::default() };
     let row = RunRow::queued(RunId::new(at), flow.into(), 1, at, trigger);
     let run = RunRow { status: RunStatus::Succeeded, finished_at: Some(at + 5), epoch: 1, trigger: None, ..row };
     StoredRun { run, steps: Vec::new() }

@@ -43,6 +43,7 @@ impl Workspace {
     pub(crate) fn cloned() -> Self {
         let workspace = Self::empty();
         copy_folder(&project().join("flows"), &workspace.path().join("flows"));
+        copy_folder(&project().join("blueprints"), &workspace.path().join("blueprints"));
         workspace
     }
 
