@@ -322,6 +322,7 @@ fn without_events_written_through_another_name() {
 /// A system that gives out no watches at all. Where users may not make name spaces of their own this cannot be had, and
 /// the tests above are what shows it.
 #[test]
+#[expect(clippy::print_stderr, reason = "whoever reads the output learns what was not shown")]
 fn without_any_watch_new_and_changed_files_are_found() {
     let none = ["unshare", "--user", "--map-root-user", "sh", "-c"];
     let limit = "echo 0 > /proc/sys/user/max_inotify_instances";
@@ -354,7 +355,7 @@ fn without_any_watch_new_and_changed_files_are_found() {
 
 /// Removes every permission of `path`.
 fn lock(path: &Path) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("permissions");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("permissions");
 }
 
 fn unlock(path: &Path) {
@@ -398,7 +399,7 @@ fn permissions_removed_for_a_while() {
 
     let below = workspace.path().join("flows/below");
     lock(&below);
-    assert_eq!(server.reload().0, false);
+    assert!(!server.reload().0);
     assert_eq!(server.told("other", "standing"), "kept_back");
     traffic.see(SEEN);
     unlock(&below);
@@ -406,7 +407,7 @@ fn permissions_removed_for_a_while() {
 
     let flows = workspace.path().join("flows");
     lock(&flows);
-    assert_eq!(server.reload().0, false);
+    assert!(!server.reload().0);
     traffic.see(SEEN);
     allow(vec![answer(2), answer(3)]);
     unlock(&flows);

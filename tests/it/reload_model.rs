@@ -1,3 +1,4 @@
+#![expect(clippy::print_stdout, reason = "the seed replays the run")]
 //! Random good and bad edits under constant traffic, against a model of what must be live after each.
 //!
 //! `LEADFLOW_RELOAD_EDITS` sets how many edits, `LEADFLOW_RELOAD_SEED` replays a run: its seed is printed, and the tail
@@ -13,7 +14,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use dice::Dice;
 use edits::{ANCHOR, Edit};
 use model::Model;
-use serde_json::Value;
 
 use crate::support::live::account;
 use crate::support::traffic::Traffic;
@@ -72,7 +72,7 @@ impl Trial {
             let edit = Edit::random(&mut dice, &self.model, index);
             self.note(format!("{index}: {edit:?}"));
             self.make(&edit, &mut dice, index);
-            if index % EDITS_PER_LIFE == 0 && index < count {
+            if index.is_multiple_of(EDITS_PER_LIFE) && index < count {
                 self.restart(index);
             }
         }
@@ -109,7 +109,7 @@ impl Trial {
             .map(|(name, _)| name.as_str())
             .chain(after.keys().filter(|name| !before.contains_key(*name)).map(String::as_str))
             .collect();
-        self.settled(index % EDITS_PER_FULL_LOOK == 0, &concerned);
+        self.settled(index.is_multiple_of(EDITS_PER_FULL_LOOK), &concerned);
     }
 
     /// Holds what is live against the model: which names answer, from which files, and what they say.
@@ -123,7 +123,7 @@ impl Trial {
         let mut live = Vec::new();
         for flow in told["flows"].as_array().expect("flows").iter().filter(|flow| flow["state"] == "live") {
             let text = |key: &str| flow[key].as_str().map(str::to_owned).expect("text");
-            live.push((text("name"), text("file"), flow["standing"] == Value::from("current")));
+            live.push((text("name"), text("file"), flow["standing"] == "current"));
         }
         live.sort();
         assert_eq!(live, self.model.live(), "name, file, whether it is as on disk; seed {}", self.seed);
@@ -145,7 +145,7 @@ impl Trial {
         let (_, findings) = self.server.reload();
         assert!(!findings.iter().any(|code| code == "settings_not_applied"), "{findings:?}");
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        if index / EDITS_PER_LIFE % 2 == 0 {
+        if (index / EDITS_PER_LIFE).is_multiple_of(2) {
             assert_eq!(self.server.stop(), Some(0));
         } else {
             self.server.crash();

@@ -156,7 +156,7 @@ impl Model {
             let wanted: BTreeMap<&str, &str> = self
                 .files
                 .iter()
-                .filter_map(|(path, file)| Some((path.as_str(), self.wants(file, granted.contains(path))?)))
+                .filter_map(|(path, file)| Some((path.as_str(), Self::wants(file, granted.contains(path))?)))
                 .collect();
             let holder = |name: &str| {
                 let wanting = || wanted.iter().filter(|(_, wanted)| **wanted == name).map(|(path, _)| *path);
@@ -183,7 +183,7 @@ impl Model {
     }
 
     /// The name that a file wants: that of what is on disk, else that of its last good version.
-    fn wants<'a>(&self, file: &'a File, granted: bool) -> Option<&'a str> {
+    fn wants(file: &File, granted: bool) -> Option<&str> {
         let last = file.last_good.as_ref().map(|version| version.good.name.as_str());
         match &file.disk {
             Content::Good(good) if granted => Some(&good.name),
