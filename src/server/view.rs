@@ -205,7 +205,10 @@ fn time(at: Option<Micros>) -> Value {
 /// The live set: `{generation, digest, loaded_at, on_disk_is_live, flows: […], findings: […]}`, live flows first; the
 /// findings are those that belong to no flow file. Without URLs: a URL is a credential.
 pub fn flows_json(set: &FlowSet) -> Value {
-    let live = set.flows.values().map(|live| flow_json(&live.flow, set.files.get(&live.flow.bundle.file)));
+    // By name: a flow that was kept over the renaming of its file still has the old one in its text.
+    let states = set.files.values().filter_map(|state| Some((&*state.serving()?.flow().name, state)));
+    let states: HashMap<&str, &Arc<FileState>> = states.collect();
+    let live = set.flows.values().map(|live| flow_json(&live.flow, states.get(&*live.flow.name).copied()));
     let off = set.off.iter().map(|off| {
         let mut shown = off_json(off);
         shown["findings"] = set.files.get(&off.file).map_or_else(|| json!([]), |state| findings_json(&state.findings));

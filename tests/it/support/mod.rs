@@ -1,8 +1,10 @@
 //! A user's workspace, the real binary, and the other side of its connections.
 
 pub(crate) mod fake_http;
+pub(crate) mod live;
 pub(crate) mod rig;
 pub(crate) mod sink;
+pub(crate) mod traffic;
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;
@@ -63,6 +65,14 @@ impl Workspace {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leadflow"));
         command.args(arguments).current_dir(self.path()).env_remove("LEADFLOW_ENV").env("NO_COLOR", "1");
         command.stdin(Stdio::null());
+        command
+    }
+
+    /// The binary, about to run in this workspace as the last words of `wrapper`: a program that changes what it may do.
+    pub(crate) fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_leadflow")).args(arguments);
+        command.current_dir(self.path()).env_remove("LEADFLOW_ENV").env("NO_COLOR", "1").stdin(Stdio::null());
         command
     }
 
@@ -186,12 +196,22 @@ impl Server {
 
     /// SIGKILL: nothing is flushed, nothing is said.
     pub(crate) fn kill(mut self) {
+        self.crash();
+    }
+
+    /// [`Server::kill`], of a server whose place another one is to take.
+    pub(crate) fn crash(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
 
     /// SIGTERM; the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
+        self.stop()
+    }
+
+    /// [`Server::terminate`], of a server whose place another one is to take.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
         self.child.wait().expect("wait").code()
@@ -208,6 +228,15 @@ impl Drop for Server {
         // Already gone after `kill` and `terminate`.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits until something holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
