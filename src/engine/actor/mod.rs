@@ -104,6 +104,8 @@ pub(super) struct Actor {
     /// How the run ends early: cancelled, or by `terminate`.
     ending: Option<Ending>,
     cancel: watch::Receiver<bool>,
+    /// Whether the word to cancel was taken.
+    is_cancelling: bool,
     /// Actions that may start.
     to_start: VecDeque<StepKey>,
     /// Actions that wait until the run is stored: they call other runs.
@@ -185,6 +187,7 @@ impl Actor {
             held: BTreeSet::new(),
             ending: None,
             cancel,
+            is_cancelling: false,
             to_start: VecDeque::new(),
             to_close: VecDeque::new(),
             deferred: Vec::new(),
@@ -246,6 +249,7 @@ impl Actor {
                 }
                 Woken::Due => {}
                 Woken::Cancel => {
+                    self.is_cancelling = true;
                     // Somebody's word goes before the flow's own end.
                     self.end_early(RunStatus::Cancelled, None);
                 }
@@ -311,7 +315,11 @@ impl Actor {
         }
         let due = self.next_due();
         let clock = Arc::clone(&self.ports.clock);
-        let cancelling = *self.cancel.borrow();
+        // It may have come during a commit; and a run whose effects land all the time must hear it too.
+        if !self.is_cancelling && *self.cancel.borrow() {
+            return Woken::Cancel;
+        }
+        let is_cancelling = self.is_cancelling;
         // Also while a shutdown has begun: the next commit gives the run back.
         let busy = self.has_more();
         tokio::select! {
@@ -320,7 +328,7 @@ impl Actor {
                 let (key, result) = self.joined(joined);
                 Woken::Landed(key, result)
             }
-            Ok(()) = self.cancel.changed(), if !cancelling => Woken::Cancel,
+            Ok(()) = self.cancel.changed(), if !is_cancelling => Woken::Cancel,
             // A phase between "running" and "give up" changes what `admit` allows, nothing else.
             Ok(()) = drain.changed() => if *drain.borrow() == Drain::GiveUp { Woken::Drain } else { Woken::Due },
             Some(_) = self.listening.join_next() => Woken::Called,
