@@ -13,6 +13,7 @@ use crate::engine::dry::{self, DryInput, DryRun};
 use crate::engine::ports::Mocks;
 use crate::engine::resubmit::{self as again, ResubmitError, Text};
 use crate::flow::Flow;
+use crate::flow::secure::hide_effect;
 use crate::ids::RunId;
 use crate::library::load;
 use crate::outbound::Effects;
@@ -40,7 +41,7 @@ pub async fn dry_run(
     let recorded = Arc::new(Recorded::new());
     let effects: Arc<dyn Effects> = Arc::clone(&recorded) as Arc<dyn Effects>;
     let dry = dry::dry_run(DryInput {
-        flow,
+        flow: Arc::clone(&flow),
         connections: connect::connections(settings)?,
         effects,
         lead,
@@ -49,7 +50,9 @@ pub async fn dry_run(
         limits: connect::limits(settings),
     })
     .await;
-    Ok((dry, recorded.effects_json()))
+    let mut effects = recorded.effects_json();
+    effects.iter_mut().for_each(|effect| hide_effect(&flow, effect));
+    Ok((dry, effects))
 }
 
 /// Makes a new run of an ended one, from the start or from `action`; a running server takes it at once.

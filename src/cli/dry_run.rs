@@ -78,6 +78,7 @@ fn as_json(flow: &Flow, dry: &DryRun, effects: &[Value]) -> Value {
         "trigger": { "body": dry.body, "findings": findings(dry) },
         "actions": dry.actions.iter().map(action_json).collect::<Vec<_>>(),
         "effects": effects,
+        "variables": dry.variables,
     })
 }
 

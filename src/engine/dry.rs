@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::{Notify, watch};
 
 use super::actor::{Actor, Seed};
@@ -15,11 +15,14 @@ use super::lanes::Lanes;
 use super::ports::{Connections, Drain, Journal, Limits, Mocks, Ports};
 use super::scope::Values;
 use super::verdict::{Verdict, judge};
+use crate::actions;
 use crate::clock::{Clock, Fut, ManualClock, SystemClock};
 use crate::flow::Flow;
 use crate::flow::plan::NodeId;
+use crate::flow::secure::MASK;
 use crate::ids::RunId;
 use crate::outbound::Effects;
+use crate::run::variables::{Variables, shown};
 use crate::run::{Failure, Identity, RunState, RunStatus, StepKey, StepStatus, TriggerData};
 use crate::schema::BodyError;
 use crate::store::{RunCommit, StepRow, StoreResult};
@@ -62,6 +65,8 @@ pub struct DryRun {
     pub actions: Vec<DryAction>,
     /// Fields of the body that no template reads, as dotted paths.
     pub unused: Vec<String>,
+    /// What the variables held at the end, secure ones blotted out.
+    pub variables: Map<String, Value>,
 }
 
 /// One action of a dry run.
@@ -148,7 +153,8 @@ pub async fn dry_run(input: DryInput) -> DryRun {
     };
     let steps = std::mem::take(&mut *memory.steps.lock().unwrap_or_else(PoisonError::into_inner));
     let actions = listed(&input.flow, &steps);
-    DryRun { status, problem: None, body, reason, notes, is_test: parsed.is_test, actions, unused }
+    let variables = variables(&input.flow, &steps);
+    DryRun { status, problem: None, body, reason, notes, is_test: parsed.is_test, actions, unused, variables }
 }
 
 fn receive(input: &DryInput) -> Result<(TriggerData, request::Parsed), Problem> {
@@ -170,7 +176,23 @@ fn refused(problem: Problem) -> DryRun {
         is_test: false,
         actions: Vec::new(),
         unused: Vec::new(),
+        variables: Map::new(),
     }
+}
+
+/// What the changes that were journalled make of the variables.
+fn variables(flow: &Flow, steps: &[StepRow]) -> Map<String, Value> {
+    let kinds: HashMap<&str, &str> =
+        flow.actions.iter().map(|action| (action.name.as_str(), action.kind.as_str())).collect();
+    let changes = steps.iter().filter_map(|step| {
+        let inputs = step.io.inputs.as_ref().unwrap_or(&Value::Null);
+        let kind = kinds.get(step.name.as_str()).copied()?;
+        Some((step.io.change?, actions::variables::read(kind, inputs).ok()?))
+    });
+    let mut variables = Variables::new(&flow.variables);
+    // They were made by this very flow: none of them can fail.
+    drop(variables.replay(changes.collect()));
+    shown(&flow.variables, &variables, MASK)
 }
 
 async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, values: Values) {
@@ -247,6 +269,12 @@ fn list_block(
 }
 
 fn dry_action(action: &crate::flow::Action, idx: &str, step: Option<&StepRow>) -> DryAction {
+    let io = step.map(|step| {
+        let mut io = step.io.clone();
+        io.hide();
+        io
+    });
+    let io = io.unwrap_or_default();
     DryAction {
         name: action.name.clone(),
         index: idx.split('.').filter_map(|part| part.parse().ok()).collect(),
@@ -254,10 +282,10 @@ fn dry_action(action: &crate::flow::Action, idx: &str, step: Option<&StepRow>) -
         connection: action.connection.clone(),
         status: step.map_or(StepStatus::Pending, |step| step.status),
         outcome: step.and_then(|step| step.outcome.clone()),
-        inputs: step.and_then(|step| step.io.inputs.clone()),
-        outputs: step.and_then(|step| step.io.outputs.clone()),
+        inputs: io.inputs,
+        outputs: io.outputs,
         attempts: step.map_or(0, |step| step.attempt),
-        error: step.and_then(|step| step.io.error.clone()),
+        error: io.error,
     }
 }
 

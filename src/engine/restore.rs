@@ -65,5 +65,6 @@ fn step(row: &StepRow, is_leaf: bool, now: Micros) -> Step {
         possible_repeat: row.possible_repeat,
         tries: row.io.tries.clone(),
         try_started_at: None,
+        change: row.io.change,
     }
 }

@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Micros;
-use crate::flow::Flow;
 use crate::flow::plan::{NodeId, StepStatus};
+use crate::flow::secure::Secure;
+use crate::flow::variables::CHANGES;
+use crate::flow::{Action, Flow};
 use crate::ids::RunId;
 use crate::run::TriggerData;
 use crate::store::{NewRun, RejectedRow, RunRow, StepRow, StoredRun, TextId};
@@ -38,6 +40,18 @@ pub enum ResubmitError {
         "resubmit_shape_changed: action `{0}` succeeded in the origin, but the current text has no such action of that type; use --text original"
     )]
     ShapeChanged(String),
+    /// What would have to be copied is gone.
+    #[error(
+        "the values of action `{0}` are secure and were deleted when the run ended, so it cannot be copied; resubmit from `{0}` or an action before it, or from the start"
+    )]
+    Forgotten(String),
+}
+
+/// Whether a step cannot be copied because others need what was deleted of it when its run ended.
+fn is_forgotten(action: &Action, step: &StepRow) -> bool {
+    let Secure { inputs, outputs, .. } = step.io.secure;
+    let needs_inputs = action.control.is_some() || CHANGES.contains(&action.kind.as_str());
+    (outputs && action.outputs_read) || (inputs && needs_inputs)
 }
 
 /// The text that the new run is pinned to.
@@ -81,6 +95,9 @@ pub fn from_action(
         match text.flow.plan.find(&step.name) {
             Some(node) if again.contains(&node) => {}
             Some(node) if kind_of(origin_flow, &step.name) == Some(text.flow.actions[node].kind.as_str()) => {
+                if is_forgotten(&text.flow.actions[node], step) {
+                    return Err(ResubmitError::Forgotten(step.name.clone()));
+                }
                 steps.push(step.clone());
             }
             _ => return Err(ResubmitError::ShapeChanged(step.name.clone())),

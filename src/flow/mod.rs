@@ -10,6 +10,8 @@ pub mod format;
 pub mod plan;
 pub mod retry;
 pub mod schema;
+pub mod secure;
+pub mod variables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +26,11 @@ use catalogue::Catalogue;
 use control::Control;
 use plan::Plan;
 use retry::RetryPolicy;
+use secure::Secure;
+use variables::Variable;
+
+/// The action type whose output is HTML that is escaped already.
+pub const HTML_TABLE: &str = "html_table";
 
 /// A compiled flow, ready to run. Immutable; shared by every run that is pinned to its text.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub struct Flow {
     pub aliases: Vec<String>,
     /// Constants (an object): `parameters:` of leadflow.yaml overlaid by the flow's.
     pub parameters: Value,
+    /// Variables, in the order of the file.
+    pub variables: Vec<Variable>,
     /// What starts a run.
     pub trigger: Trigger,
     /// The graph of actions; node `n` of the plan is `actions[n]`.
@@ -192,6 +201,12 @@ pub struct Action {
     pub control: Option<Control>,
     /// Whether some template reads its outputs.
     pub outputs_read: bool,
+    /// The schema that it validates by (`parse_json`).
+    pub schema: Option<Arc<BodySchema>>,
+    /// Whether it leaves the machine.
+    pub leaves_the_machine: bool,
+    /// What of it is hidden: as written, and because of what its templates read.
+    pub secure: Secure,
 }
 
 impl Action {
@@ -231,6 +246,31 @@ pub struct Compiled {
     pub name: String,
     /// Findings, in the order of the file.
     pub findings: Vec<Diagnostic>,
+}
+
+/// The schema files that a flow file names: what its bundle must hold. Of text that is no flow, whatever looks like one.
+pub fn named_schemas(doc: &crate::yaml::Doc) -> Vec<String> {
+    fn of_actions(value: &Value, named: &mut Vec<String>) {
+        match value {
+            Value::Object(entries) => {
+                let schema = entries.get("schema").and_then(Value::as_str);
+                named.extend(
+                    schema.filter(|_| entries.get("type").is_some_and(|kind| kind == "parse_json")).map(str::to_owned),
+                );
+                entries.values().for_each(|inner| of_actions(inner, named));
+            }
+            Value::Array(items) => items.iter().for_each(|item| of_actions(item, named)),
+            _ => {}
+        }
+    }
+    let mut named: Vec<String> =
+        doc.value.pointer("/trigger/schema").and_then(Value::as_str).map(str::to_owned).into_iter().collect();
+    if let Some(actions) = doc.value.get("actions") {
+        of_actions(actions, &mut named);
+    }
+    named.sort();
+    named.dedup();
+    named
 }
 
 /// Compiles a bundle. `findings` hold everything that can be told at once.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Place, Severity, nearest};
 use crate::flow::catalogue::Catalogue;
-use crate::flow::{Bundle, Compiled, Defaults, Environment, compile};
+use crate::flow::{Bundle, Compiled, Defaults, Environment, compile, named_schemas};
 use crate::yaml;
 
 /// Bytes of one flow or schema file.
@@ -133,14 +133,12 @@ impl Schemas {
 }
 
 fn load_text(sources: &Sources, schemas: &Schemas, file: &str, text: &str) -> Loaded {
-    let named = yaml::parse(file, text)
-        .0
-        .and_then(|doc| doc.value.pointer("/trigger/schema").and_then(serde_json::Value::as_str).map(str::to_owned));
-    let pinned = named.and_then(|name| schemas.texts.get(&name).map(|text| (name, text.clone())));
+    let named = yaml::parse(file, text).0.map(|doc| named_schemas(&doc)).unwrap_or_default();
+    let pinned = named.into_iter().filter_map(|name| schemas.texts.get(&name).map(|text| (name.clone(), text.clone())));
     let bundle = Bundle {
         file: file.to_owned(),
         text: text.to_owned(),
-        schemas: pinned.into_iter().collect(),
+        schemas: pinned.collect(),
         parameters: sources.parameters.clone(),
         defaults: sources.defaults.clone(),
     };

@@ -4,7 +4,9 @@
 pub mod advance;
 pub mod blocks;
 pub mod retry;
+pub mod size;
 pub mod transition;
+pub mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,6 +201,8 @@ pub struct Step {
     pub tries: Vec<Try>,
     /// When the try in flight began.
     pub try_started_at: Option<Micros>,
+    /// Its number among the run's changes of variables, from 1; `None`: it changed none.
+    pub change: Option<u64>,
 }
 
 impl Default for Step {
@@ -216,6 +220,7 @@ impl Default for Step {
             possible_repeat: false,
             tries: Vec::new(),
             try_started_at: None,
+            change: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Promise: compiling and validating do no I/O, and no message repeats a value of the body.
 
 mod fold;
+pub mod json;
 mod lookup;
 pub(crate) mod types;
 mod views;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::{Fut, Micros};
+use crate::flow::secure::{MASK, Secure};
 use crate::ids::RunId;
 use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
 use crate::schema::BodyError;
@@ -162,6 +163,27 @@ pub struct StepIo {
     pub error: Option<Failure>,
     /// The tries.
     pub tries: Vec<Try>,
+    /// Its number among the run's changes of variables, from 1.
+    #[serde(default)]
+    pub change: Option<u64>,
+    /// What of it is hidden: by whoever shows it while the run goes on, by the store once it has ended.
+    #[serde(default)]
+    pub secure: Secure,
+}
+
+impl StepIo {
+    /// Blots out what is secure. A code and a null stay: they hold nothing.
+    pub fn hide(&mut self) {
+        let Secure { inputs, outputs, error } = self.secure;
+        for (value, is_secure) in [(&mut self.inputs, inputs), (&mut self.outputs, outputs)] {
+            if let Some(value) = value.as_mut().filter(|value| is_secure && !value.is_null()) {
+                *value = Value::from(MASK);
+            }
+        }
+        if let Some(failure) = self.error.as_mut().filter(|_| error) {
+            MASK.clone_into(&mut failure.message);
+        }
+    }
 }
 
 /// A write to the embedded `records`: in the same transaction as the journal.
@@ -254,6 +276,15 @@ pub struct StoredRun {
     pub run: RunRow,
     /// Its steps, by (idx, name).
     pub steps: Vec<StepRow>,
+}
+
+impl StoredRun {
+    /// The run as it may be shown.
+    #[must_use]
+    pub fn hidden(mut self) -> Self {
+        self.steps.iter_mut().for_each(|step| step.io.hide());
+        self
+    }
 }
 
 /// A pinned flow text.

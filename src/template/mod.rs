@@ -150,7 +150,7 @@ pub struct Scope<'a> {
     pub inner_actions: &'a [&'a Value],
     /// `parameters.NAME`.
     pub parameters: &'a Value,
-    /// `variables.NAME` (an empty object until variables exist).
+    /// `variables.NAME`.
     pub variables: &'a Value,
     /// `run.id|received_at|is_test`.
     pub run: &'a Value,
@@ -181,6 +181,11 @@ impl Template {
             (Some(body), warnings) => Ok(Self { source: source.to_owned(), destination, body, warnings }),
             (None, findings) => Err(findings),
         }
+    }
+
+    /// Marks the outputs of those actions as HTML that is escaped already: `html` takes them as they are.
+    pub fn trust_html(&mut self, is_html: &dyn Fn(&str) -> bool) {
+        self.body.trust_html(is_html);
     }
 
     /// Every path that the template may read, in order of appearance (also in branches never taken). What stands
@@ -225,6 +230,21 @@ pub fn lookup<'a>(scope: &Scope<'a>, path: &PathRef) -> Option<&'a Value> {
 /// Whether two values are the same as `equals` sees it: numbers by value, objects whatever the order of their keys.
 pub fn equals(left: &Value, right: &Value) -> bool {
     helpers::equals(left, right)
+}
+
+/// A value as it prints inside text: null nothing, lists and objects refused.
+pub fn text_of(value: &Value) -> Result<std::borrow::Cow<'_, str>, RenderError> {
+    print::in_text(value)
+}
+
+/// A value as text, lists and objects as compact JSON.
+pub fn text_or_json(value: &Value) -> std::borrow::Cow<'_, str> {
+    print::plain(value)
+}
+
+/// `text` with `& < > " '` as entities.
+pub fn escape_html(text: &str) -> std::borrow::Cow<'_, str> {
+    print::escape_html(text)
 }
 
 /// Whether `text` holds a template at all.

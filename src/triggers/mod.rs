@@ -1,5 +1,4 @@
 //! Triggers: what turns a request into a run.
 
-mod json;
 pub mod request;
 pub mod signature;

@@ -8,9 +8,10 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::{json, signature};
+use super::signature;
 use crate::flow::Flow;
 use crate::run::TriggerData;
+use crate::schema::json::{self, JsonError};
 use crate::schema::{BodyError, Validation};
 
 /// Bounds on a request's body.
@@ -49,6 +50,13 @@ impl Problem {
         let message = message.into();
         let whole = BodyError { pointer: String::new(), message: message.clone() };
         Self { status, code, message, errors: if status == 400 { vec![whole] } else { Vec::new() } }
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        let JsonError { code, pointer, message } = error;
+        Self { status: 400, code, errors: vec![BodyError { pointer, message: message.clone() }], message }
     }
 }
 
@@ -126,8 +134,8 @@ pub fn parse(flow: &Flow, data: &TriggerData, limits: &BodyLimits) -> Result<Par
         }
         (Value::Null, Vec::new())
     } else {
-        let body = json::parse(text, limits.json_depth_max)
-            .map_err(|problem| unsupported_form(&data.headers).unwrap_or(problem))?;
+        let body = json::parse(text, "the body", limits.json_depth_max)
+            .map_err(|error| unsupported_form(&data.headers).unwrap_or_else(|| error.into()))?;
         match schema {
             Some(schema) => {
                 let received =

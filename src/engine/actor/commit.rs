@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use super::{Actor, Wanting};
+use crate::actions::Answer;
+use crate::actions::respond::KIND as RESPOND;
 use crate::clock::{Micros, micros};
 use crate::engine::Answered;
 use crate::engine::lanes::Permit;
 use crate::engine::ports::Drain;
+use crate::flow::Action;
 use crate::flow::plan::Kind;
+use crate::flow::secure::MASK;
 use crate::run::advance::Event;
 use crate::run::blocks::cause;
 use crate::run::transition::StepEvent;
@@ -104,10 +108,21 @@ impl Actor {
             due_at,
             release,
             inflight: if settled.is_some() { Vec::new() } else { inflight },
-            answer: self.answer.as_ref().and_then(|answer| serde_json::to_value(answer).ok()),
+            answer: self.answer.as_ref().and_then(|answer| self.stored_answer(answer)),
             steps: self.rows(),
             records: std::mem::take(&mut self.records),
         }
+    }
+
+    /// The answer as it is kept: one that is secure is given to whoever waits, and only its status is remembered.
+    fn stored_answer(&self, answer: &Answer) -> Option<serde_json::Value> {
+        let is_secure = self.flow.actions.iter().any(|action| action.secure.inputs && action.kind == RESPOND);
+        let mut stored = serde_json::to_value(answer).ok()?;
+        if is_secure {
+            stored["headers"] = serde_json::json!([]);
+            stored["body"] = MASK.into();
+        }
+        Some(stored)
     }
 
     /// The tries that this commit names begin now.
@@ -204,14 +219,14 @@ impl Actor {
         };
         let working = self.waiting().filter(|(key, step)| is_due(key, step));
         let ended = self.unwritten.iter().filter_map(|key| Some((key, self.state.steps.get(key)?)));
-        ended.chain(working).map(|(key, step)| row(&self.flow.actions[key.node].name, key, step)).collect()
+        ended.chain(working).map(|(key, step)| row(&self.flow.actions[key.node], key, step)).collect()
     }
 }
 
-fn row(name: &str, key: &StepKey, step: &Step) -> StepRow {
+fn row(action: &Action, key: &StepKey, step: &Step) -> StepRow {
     StepRow {
         idx: key.idx.clone(),
-        name: name.to_owned(),
+        name: action.name.clone(),
         status: step.status,
         attempt: step.attempt,
         due_at: step.due_at,
@@ -224,6 +239,8 @@ fn row(name: &str, key: &StepKey, step: &Step) -> StepRow {
             outputs: step.outputs.clone(),
             error: step.error.clone(),
             tries: step.tries.clone(),
+            change: step.change,
+            secure: action.secure,
         },
     }
 }

@@ -5,6 +5,7 @@
 
 mod commit;
 mod containers;
+mod data;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -166,7 +167,9 @@ impl Actor {
     /// Takes the run as far as it goes without a commit: pure actions run, effects ask for slots.
     pub(super) fn begin(&mut self) {
         // Their rows are written.
-        for key in std::mem::take(&mut self.state.ended) {
+        let ended = std::mem::take(&mut self.state.ended);
+        self.replay_variables(&ended);
+        for key in ended {
             self.note(&key);
         }
         let at = self.ports.clock.now();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Actor, Wanting, containers};
+use super::{Actor, Wanting, containers, data};
 use crate::actions::{self, Next, StartContext};
 use crate::clock::{Micros, micros};
 use crate::connectors::{OpContext, Operation, Progress};
@@ -10,6 +10,7 @@ use crate::engine::scope::all_blank;
 use crate::ids::IdempotencyKey;
 use crate::outbound::{Effect, Reply};
 use crate::run::advance::{Event, SKIPPED_BY_WHEN};
+use crate::run::size::size_of;
 use crate::run::transition::StepEvent;
 use crate::run::{Class, Failure, StepKey, retry};
 use crate::template::RenderError;
@@ -54,7 +55,7 @@ impl Actor {
         }
         let mut inputs = action.inputs.render(&scope)?;
         if !action.per_item.is_empty() {
-            containers::render_per_item(&mut inputs, &action.per_item, &scope, self.ports.limits.iterations_max)?;
+            data::render_per_item(&mut inputs, &action.per_item, &scope, &self.ports.limits)?;
         }
         Ok(Rendered::Inputs { inputs, guard_blank: all_blank(&action.guard, &scope) })
     }
@@ -67,20 +68,28 @@ impl Actor {
     /// From pinned inputs to the end of the action, a timer, or a wish for a slot.
     fn proceed(&mut self, key: &StepKey, guard_blank: bool) {
         let at = self.ports.clock.now();
-        let name = self.flow.actions[key.node].name.clone();
-        if let Some(mock) = self.ports.mocks.get(&name) {
-            return match mock.result() {
+        if let Some(mock) = self.ports.mocks.get(&self.flow.actions[key.node].name) {
+            let result = mock.result();
+            self.forget_per_item(key);
+            return match result {
                 Ok(outputs) => self.succeed(key.clone(), outputs, None, false),
                 Err(failure) => self.fail(at, key, failure),
             };
         }
         let action = &self.flow.actions[key.node];
-        let cx = StartContext { now: at, url_from_value: action.url_from_value, guard_blank };
+        let cx = StartContext {
+            now: at,
+            url_from_value: action.url_from_value,
+            guard_blank,
+            schema: action.schema.clone(),
+            outputs_bytes_max: self.ports.limits.outputs_bytes_max,
+        };
         let inputs = self.state.steps.get(key).and_then(|step| step.inputs.as_ref()).unwrap_or(&Value::Null);
         let next = match actions::find(&action.kind) {
             Some(kind) => actions::start(kind, &action.inputs, inputs, &cx),
             None => Err(Failure::terminal("unknown_action_type", format!("there is no action type {}", action.kind))),
         };
+        self.forget_per_item(key);
         match next {
             Ok(Next::Done(outputs)) => self.succeed(key.clone(), outputs, None, false),
             Ok(Next::Effect(operation)) => self.want(key, *operation),
@@ -97,9 +106,10 @@ impl Actor {
                 self.answer = Some(answer);
                 self.succeed(key.clone(), Value::Null, None, false);
             }
+            Ok(Next::SetVariable(change)) => self.change_variable(at, key, &change),
             Ok(Next::Terminate(end)) => {
                 self.succeed(key.clone(), Value::Null, None, false);
-                self.end_early(end.run_status(), end.code);
+                self.end_early(end.run_status(), self.shown_code(key.node, end.code));
             }
             Err(failure) => self.fail(at, key, failure),
         }
@@ -196,34 +206,5 @@ fn lane_of(connection: &str, effect: &Effect) -> String {
             format!("@{}", host.unwrap_or_default())
         }
         _ => connection.to_owned(),
-    }
-}
-
-/// The size of `value` as JSON, roughly, counted no further than `limit`.
-pub(super) fn size_of(value: &Value, limit: usize) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 4,
-        Value::Number(_) => 8,
-        Value::String(text) => text.len() + 2,
-        Value::Array(items) => {
-            let mut sum = 2;
-            for item in items {
-                sum += size_of(item, limit) + 1;
-                if sum > limit {
-                    break;
-                }
-            }
-            sum
-        }
-        Value::Object(entries) => {
-            let mut sum = 2;
-            for (key, item) in entries {
-                sum += key.len() + 4 + size_of(item, limit);
-                if sum > limit {
-                    break;
-                }
-            }
-            sum
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! `actions:` into compiled actions and the plan.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -13,10 +14,13 @@ use super::{host, names, retry};
 use crate::diagnostic::{Diagnostic, has_errors, nearest};
 use crate::flow::catalogue::{ActionSpec, Serves};
 use crate::flow::control::{Control, UntilKeys};
-use crate::flow::format::CommonKeys;
+use crate::flow::format::{CommonKeys, SecureFile};
 use crate::flow::plan::{Kind, NodeId, Plan};
 use crate::flow::retry::RetryPolicy;
+use crate::flow::secure::{self, Secure};
+use crate::flow::variables::{CHANGES, Variable};
 use crate::flow::{Action, Trigger, control, schema};
+use crate::schema::BodySchema;
 use crate::template::{PathRef, Template, Tree};
 use crate::units;
 use crate::yaml::{child, dotted};
@@ -26,6 +30,7 @@ struct Block<'b, 'a> {
     parameters: &'b Value,
     trigger: &'b Trigger,
     path_parameters: Vec<String>,
+    variables: Vec<Variable>,
     neighbours: Vec<Neighbour<'a>>,
     outline: Outline<'a>,
 }
@@ -37,6 +42,7 @@ impl Block<'_, '_> {
             schema: self.trigger.schema.as_deref(),
             parameters: self.parameters,
             path_parameters: &self.path_parameters,
+            variables: &self.variables,
             actions: &self.neighbours,
             own: Some(id),
             awaited: self.outline.awaited(id),
@@ -55,6 +61,7 @@ impl<'a> Linter<'a> {
             parameters,
             trigger,
             path_parameters: trigger.path.as_ref().map(super::PathPattern::parameters).unwrap_or_default(),
+            variables: self.variables.clone(),
             neighbours: outline.neighbours(),
             outline,
         };
@@ -68,6 +75,7 @@ impl<'a> Linter<'a> {
         }
         note_readers(&mut actions, trigger);
         let plan = block.outline.plan(&kinds);
+        secure::spread(&mut actions, &plan, &mut self.variables);
         (actions, plan)
     }
 
@@ -100,6 +108,10 @@ impl<'a> Linter<'a> {
         let retry = self.retry(pointer, spec, &common);
         let connection = self.connection(pointer, spec, own);
         self.own_check(pointer, spec, &checked.value, before);
+        if CHANGES.contains(&spec.kind) {
+            self.change(pointer, spec.kind, &checked.value);
+        }
+        let schema = self.schema_key(pointer, &keys, &checked);
         let names = block.names(id);
         let when = self.when(pointer, &checked, &common, &names);
         let control = self.control(id, spec.kind, &checked, block);
@@ -116,13 +128,16 @@ impl<'a> Linter<'a> {
             when,
             retry,
             timeout: common.timeout.and_then(|text| units::duration(&text).ok()),
-            volatile: inputs.is_volatile(),
+            volatile: inputs.is_volatile() || reads_variables(&inputs),
             guard,
             url_from_value,
             inputs,
             per_item,
             control,
             outputs_read: false,
+            schema,
+            leaves_the_machine: spec.leaves_the_machine,
+            secure: written_secure(common.secure.as_deref()),
         };
         Some((action, control::kind_of(spec.kind, &checked.value)))
     }
@@ -245,18 +260,27 @@ impl<'a> Linter<'a> {
         mut names: Names<'_>,
     ) -> (Tree, Vec<(String, Tree)>) {
         let own = checked.value.as_object().into_iter().flatten();
-        let own = own.filter(|(key, _)| *key != "connection" && !schema::is_common_key(key));
-        let is_per_item = |key: &str| keys["properties"][key].get("x-per-item").is_some();
-        let (per_item, once): (Vec<_>, Vec<_>) = own.partition(|(key, _)| is_per_item(key));
-        let once: Map<String, Value> = once.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let templates = &checked.templates;
-        let inputs =
-            Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings }.object(&once, pointer);
-        names.per_item = true;
-        let mut texts = Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings };
-        let tree = |(key, value): (&String, &Value)| (key.clone(), texts.tree(value, &child(pointer, key)));
-        let per_item = per_item.into_iter().map(tree).collect();
-        (inputs, per_item)
+        let has_mark = |key: &str, mark: &str| keys["properties"][key].get(mark).is_some();
+        let own = own
+            .filter(|(key, _)| *key != "connection" && !schema::is_common_key(key) && !has_mark(key, "x-body-schema"));
+        let (templates, mut inputs, mut per_item) = (&checked.templates, Vec::new(), Vec::new());
+        for (key, value) in own {
+            names.per_item = has_mark(key, "x-per-item");
+            let mut texts = Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings };
+            let tree = texts.tree(value, &child(pointer, key));
+            let is_constant = matches!(tree, Tree::Constant(_));
+            // As it is written, it stands beside what it gives for each item.
+            inputs.push((key.clone(), if names.per_item { Tree::Constant(value.clone()) } else { tree.clone() }));
+            per_item.extend((names.per_item && !is_constant).then(|| (key.clone(), tree)));
+        }
+        (Tree::Object(inputs), per_item)
+    }
+
+    /// The compiled schema of the key that is one.
+    fn schema_key(&mut self, pointer: &str, keys: &Value, checked: &Checked) -> Option<Arc<BodySchema>> {
+        let mut properties = keys["properties"].as_object()?.iter();
+        let (key, _) = properties.find(|(_, property)| property.get("x-body-schema").is_some())?;
+        self.body_schema(checked.value.get(key)?, &child(pointer, key)).map(Arc::new)
     }
 
     /// What a container decides by; `None`: a leaf.
@@ -309,6 +333,17 @@ fn cases(value: &Value) -> Vec<Vec<Value>> {
         None => Vec::new(),
     };
     cases.map(values).collect()
+}
+
+/// What `secure` names; its error goes with either.
+fn written_secure(words: Option<&[SecureFile]>) -> Secure {
+    let names = |word| words.is_some_and(|words| words.contains(&word));
+    Secure { inputs: names(SecureFile::Inputs), outputs: names(SecureFile::Outputs), error: words.is_some() }
+}
+
+/// Whether a second rendering could differ because a variable has changed meanwhile.
+fn reads_variables(tree: &Tree) -> bool {
+    tree.paths().iter().any(|path| path.root.eq_ignore_ascii_case("variables"))
 }
 
 /// Notes which actions' outputs somebody reads.

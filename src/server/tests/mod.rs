@@ -52,6 +52,7 @@ fn limits() -> Limits {
         workers: 1,
         actions_per_flow: 1,
         nesting: 1,
+        iterations: 100_000,
         template_output_bytes_max: 1,
         outputs_bytes_max: 1,
         response_bytes_max: 1,
@@ -87,6 +88,7 @@ fn flow(name: &str) -> Flow {
         enabled: true,
         aliases: Vec::new(),
         parameters: json!({}),
+        variables: Vec::new(),
         trigger: Trigger {
             methods: vec!["POST".into()],
             path: None,
