@@ -2,12 +2,30 @@
 
 use std::io::IsTerminal as _;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Overrides `log.level`; takes tracing's directives: `leadflow=debug,hyper=info`.
 pub const LEVEL_VARIABLE: &str = "LEADFLOW_LOG";
+
+/// Changes the filter of the logging that runs; `false`: it is gone.
+type Change = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// Changes the level of the logging that runs. The variable goes on to win.
+pub fn set_level(level: &str) -> Result<(), TelemetryError> {
+    let variable = std::env::var(LEVEL_VARIABLE).ok().filter(|text| !text.trim().is_empty());
+    let filter = filter(level, variable.as_deref())?;
+    if let Some(change) = CHANGE.get()
+        && !change(filter)
+    {
+        return Err(TelemetryError::Level(level.to_owned()));
+    }
+    Ok(())
+}
 
 /// Why logging cannot start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,12 +51,20 @@ pub fn init(format: &str, level: &str) -> Result<(), TelemetryError> {
     let filter = filter(level, variable.as_deref())?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if json {
-        builder.json().flatten_event(true).finish().try_init()
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let handle = builder.reload_handle();
+        let change: Change = Box::new(move |filter| handle.reload(filter).is_ok());
+        builder.finish().try_init().map(|()| change)
     } else {
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-        builder.with_target(false).with_ansi(color).finish().try_init()
+        let builder = builder.with_target(false).with_ansi(color).with_filter_reloading();
+        let handle = builder.reload_handle();
+        let change: Change = Box::new(move |filter| handle.reload(filter).is_ok());
+        builder.finish().try_init().map(|()| change)
     };
-    if started.is_ok() {
+    if let Ok(change) = started {
+        // The first logging is the one that runs.
+        let _ = CHANGE.set(change);
         std::panic::set_hook(Box::new(log_panic));
     }
     Ok(())

@@ -15,6 +15,7 @@ pub mod increment_variable;
 mod input;
 pub mod parse_json;
 pub mod respond;
+pub mod run_flow;
 pub mod select;
 pub mod send_email;
 pub mod set_variable;
@@ -53,6 +54,7 @@ pub const ALL: &[&dyn Action] = &[
     &csv_table::CsvTable,
     &html_table::HtmlTable,
     &terminate::Terminate,
+    &run_flow::RunFlow,
 ];
 
 /// The action type `kind`.
@@ -113,6 +115,8 @@ pub enum Next {
     Answer(Answer),
     /// To change a variable, and then to have ended.
     SetVariable(Change),
+    /// To call a run of another flow, and to end with what it responds.
+    StartRun(run_flow::Call),
     /// To end the run.
     Terminate(terminate::End),
 }

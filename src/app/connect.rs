@@ -1,5 +1,6 @@
 //! From settings to what the engine works with: open connections and bounds.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,46 +10,57 @@ use crate::connectors::{self, Reach};
 use crate::engine::ports::{Connections, Limits, OpenConnection};
 use crate::outbound::Transport;
 use crate::outbound::http::{AllowPrivate, HttpTransport};
+use crate::outbound::outbox::Outbox;
 use crate::settings::{Connection, Settings};
 use crate::template;
 
-/// Every connection of the settings, and plain HTTP under the name `""`.
+/// Open connections, with what they were opened for: a reload keeps those that are to be as they are, with their pools
+/// and threads.
+pub(super) struct Opened {
+    /// By name, and plain HTTP under the name `""`.
+    pub(super) connections: Connections,
+    common: Common,
+    made_of: BTreeMap<String, MadeOf>,
+}
+
+/// What a connection was opened for.
+#[derive(PartialEq)]
+struct MadeOf {
+    connection: Connection,
+    authorities: Vec<Vec<u8>>,
+    workers: usize,
+}
+
+/// Every connection of the settings.
 pub(super) fn connections(settings: &Settings) -> anyhow::Result<Connections> {
-    let mut open = Connections::new();
-    let reach = Common::new(settings)?;
+    Ok(open(settings, None)?.connections)
+}
+
+/// Opens every connection of the settings; those that were open for the same settings stay.
+pub(super) fn open(settings: &Settings, before: Option<&Opened>) -> anyhow::Result<Opened> {
+    let outbox = before.map(|before| Arc::clone(&before.common.reach.outbox));
+    let common = Common::new(settings, outbox)?;
+    let before = before.filter(|before| before.common.is_like(&common));
+    let workers = settings.limits.workers;
+    let mut opened = Opened { connections: Connections::new(), common, made_of: BTreeMap::new() };
     for (name, connection) in &settings.connections {
-        let connector = connectors::find(&connection.kind)
-            .with_context(|| format!("connection `{name}`: there is no connector type `{}`", connection.kind))?;
-        let reach = reach.of(connection).with_context(|| format!("connection `{name}`"))?;
-        let transport = connector
-            .connect(&connection.settings, &reach)
-            .map_err(|message| anyhow::anyhow!("connection `{name}`: {message}"))?;
-        open.insert(
-            name.clone(),
-            Arc::new(OpenConnection {
-                name: name.clone(),
-                connector,
-                transport,
-                concurrency: connection.concurrency.unwrap_or(settings.limits.workers),
-                timeout: connection.timeout,
-                retry: connection.retry,
-            }),
-        );
+        let authorities = read_all(&connection.ca).with_context(|| format!("connection `{name}`"))?;
+        let made_of = MadeOf { connection: connection.clone(), authorities, workers };
+        let kept = before.filter(|before| before.made_of.get(name) == Some(&made_of));
+        let one = match kept.and_then(|before| before.connections.get(name)) {
+            Some(kept) => Arc::clone(kept),
+            None => Arc::new(opened.common.open(name, &made_of)?),
+        };
+        opened.connections.insert(name.clone(), one);
+        opened.made_of.insert(name.clone(), made_of);
     }
-    let transport =
-        HttpTransport::anonymous(&reach.reach.http).map_err(|message| anyhow::anyhow!("outbound: {message}"))?;
-    open.insert(
-        String::new(),
-        Arc::new(OpenConnection {
-            name: String::new(),
-            connector: &connectors::http::Http,
-            transport: Transport::Http(Arc::new(transport)),
-            concurrency: settings.limits.workers,
-            timeout: None,
-            retry: None,
-        }),
-    );
-    Ok(open)
+    let plain = before.and_then(|before| before.connections.get("")).filter(|plain| plain.concurrency == workers);
+    let plain = match plain {
+        Some(plain) => Arc::clone(plain),
+        None => Arc::new(opened.common.plain_http(workers)?),
+    };
+    opened.connections.insert(String::new(), plain);
+    Ok(opened)
 }
 
 /// What every connection starts from.
@@ -58,20 +70,55 @@ struct Common {
 }
 
 impl Common {
-    fn new(settings: &Settings) -> anyhow::Result<Self> {
+    fn new(settings: &Settings, outbox: Option<Arc<Outbox>>) -> anyhow::Result<Self> {
         let mut reach = Reach::new(&settings.data);
+        reach.outbox = outbox.unwrap_or(reach.outbox);
         reach.http.response_bytes_max = settings.limits.response_bytes_max;
         reach.http.ca = read_all(&settings.outbound_ca)?;
         reach.http.allow_private = allow_private(&settings.outbound_allow_private, &[])?;
         Ok(Self { reach, allow_private: settings.outbound_allow_private.clone() })
     }
 
-    /// With what the connection's own settings add.
-    fn of(&self, connection: &Connection) -> anyhow::Result<Reach> {
+    fn is_like(&self, other: &Self) -> bool {
+        let (http, others) = (&self.reach.http, &other.reach.http);
+        self.allow_private == other.allow_private
+            && http.response_bytes_max == others.response_bytes_max
+            && http.ca == others.ca
+    }
+
+    fn open(&self, name: &str, made_of: &MadeOf) -> anyhow::Result<OpenConnection> {
+        let connection = &made_of.connection;
+        let connector = connectors::find(&connection.kind)
+            .with_context(|| format!("connection `{name}`: there is no connector type `{}`", connection.kind))?;
         let mut reach = self.reach.clone();
-        reach.ca = read_all(&connection.ca)?;
-        reach.http.allow_private = allow_private(&self.allow_private, &connection.allow_private)?;
-        Ok(reach)
+        reach.ca.clone_from(&made_of.authorities);
+        reach.http.allow_private = allow_private(&self.allow_private, &connection.allow_private)
+            .with_context(|| format!("connection `{name}`"))?;
+        let transport = connector
+            .connect(&connection.settings, &reach)
+            .map_err(|message| anyhow::anyhow!("connection `{name}`: {message}"))?;
+        Ok(OpenConnection {
+            name: name.to_owned(),
+            connector,
+            transport,
+            concurrency: connection.concurrency.unwrap_or(made_of.workers),
+            timeout: connection.timeout,
+            retry: connection.retry,
+        })
+    }
+
+    /// Plain HTTP, without a connection.
+    fn plain_http(&self, workers: usize) -> anyhow::Result<OpenConnection> {
+        let transport =
+            HttpTransport::anonymous(&self.reach.http).map_err(|message| anyhow::anyhow!("outbound: {message}"))?;
+        Ok(OpenConnection {
+            name: String::new(),
+            connector: &connectors::http::Http,
+            transport: Transport::Http(Arc::new(transport)),
+            concurrency: workers,
+            timeout: None,
+            retry: None,
+        })
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! [`serve`] is the life of a server; [`offline`] holds what commands do without one.
 
+mod cold;
 mod connect;
+mod hot;
 mod offline;
+mod reload;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,24 +15,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
 
 use crate::actions;
 use crate::clock::{Clock, SystemClock, rfc3339};
-use crate::diagnostic::Severity;
+use crate::engine::ports::Connections;
 use crate::engine::{self, Acceptor, Engine};
-use crate::flow::Compiled;
 use crate::ids::RunId;
-use crate::library::load::{self, Folder};
-use crate::library::{FlowSet, Library, LiveFlow, Off};
+use crate::library::{FlowSet, Library, LiveFlow};
 use crate::outbound::Real;
 use crate::server::{self, KeyRing, Server};
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::store::sqlite::lock::{DataLock, LockError};
 use crate::store::sqlite::{self, SqliteStore};
-use crate::store::{FlowText, Store};
+pub use hot::Source;
+use hot::{Hot, Reached};
 pub use offline::{Origin, dry_run, resubmit, resubmit_rejected};
+use reload::Reloader;
 
 /// How often the keys' slots are read again, for rotations by other processes.
 const KEYS_POLL: Duration = Duration::from_secs(1);
@@ -49,48 +52,69 @@ pub struct Started {
     pub urls: Vec<(String, String)>,
 }
 
-/// Serves until SIGTERM or Ctrl-C, then drains. `announce` is called once, when everything answers.
-pub fn serve(settings: Settings, announce: impl FnOnce(&Started)) -> anyhow::Result<()> {
+/// Serves until SIGTERM or Ctrl-C, then drains. `settings` are those of `source`; `announce` is called once, when
+/// everything answers.
+pub fn serve(source: Source, settings: Settings, announce: impl FnOnce(&Started)) -> anyhow::Result<()> {
     let started_at = Instant::now();
     crate::telemetry::init(&settings.log_format, &settings.log_level).map_err(|error| anyhow::anyhow!("{error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(serve_async(settings, started_at, announce))
+    runtime.block_on(serve_async(source, settings, started_at, announce))
 }
 
-async fn serve_async(settings: Settings, started_at: Instant, announce: impl FnOnce(&Started)) -> anyhow::Result<()> {
+async fn serve_async(
+    source: Source,
+    settings: Settings,
+    started_at: Instant,
+    announce: impl FnOnce(&Started),
+) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let owner = format!("{}:{}", std::process::id(), RunId::new(clock.now()));
     let lock = hold_folder(&settings.data, clock.as_ref())?;
     let store = open_store(&settings).await?;
-    let engine = Engine::new(engine_config(&settings, Arc::clone(&store), Arc::clone(&clock), owner)?);
+    let opened = connect::open(&settings, None)?;
     let library = Arc::new(Library::default());
-    library.swap(make_live(load::load(&settings.sources()), &store, &engine, clock.as_ref()).await?);
+    let (connections, live) = (opened.connections.clone(), Arc::clone(&library));
+    let config = engine_config(&settings, connections, Arc::clone(&store), live, Arc::clone(&clock), owner);
+    let engine = Engine::new(config);
+    let rules = settings.reload.rules;
+    let (set, loader) = cold::load(settings.sources(), rules, store.as_ref(), clock.as_ref()).await?;
+    engine.set_live(set.flows.values().map(Arc::clone));
+    library.swap(set);
     let keys = Arc::new(KeyRing::load(store.as_ref(), settings.signing_key.clone()).await?);
+    let (reload, requests) = reload::Handle::new(Arc::clone(&library));
     let deps = server::Deps {
         library: Arc::clone(&library),
         accept: Arc::new(Acceptor(Arc::clone(&engine))),
         store: Arc::clone(&store),
         keys: Arc::clone(&keys),
         clock: Arc::clone(&clock),
+        reload: Arc::new(reload),
     };
     let bound = Server::bind(server::Config::from(&settings), deps).await?;
-    let (public, admin) = (bound.public_addr(), bound.admin_addr());
+    let (public, admin, controls) = (bound.public_addr(), bound.admin_addr(), bound.controls());
     let at = Listening { public, admin, base_url: base_url(&settings, public) };
     lock.update(&holder(clock.as_ref(), Some(&at))).context("cannot write the lock file")?;
     // Signals are caught before anybody is told that the server is ready.
-    let signal = stop_signal()?;
+    let (signal, hangups) = (stop_signal()?, hangups()?);
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(bound.run(stopped));
     let watching = tokio::spawn(watch_keys(Arc::clone(&keys), Arc::clone(&store)));
     engine.start().await?;
     let flows = library.live();
     let urls = urls(&settings, public, &keys, &flows);
+    let hot = Hot::new(source, settings, opened);
+    let reached = Reached { engine: Arc::clone(&engine), store: Arc::clone(&store), keys: Arc::clone(&keys), controls };
+    let controls = Arc::clone(&reached.controls);
+    let reloader = Reloader::new(hot, reached, library, clock, loader);
+    let reloading = tokio::spawn(reloader.run(requests, hangups));
     announce(&Started { public, admin, ready_in: started_at.elapsed(), flows, urls });
 
     signal.await;
-    tracing::info!(grace = ?settings.shutdown_grace, "stopping: no new work; finishing what is in flight");
+    let grace = controls.grace();
+    tracing::info!(?grace, "stopping: no new work; finishing what is in flight");
+    reloading.abort();
     stop.send_replace(true);
-    engine.drain(settings.shutdown_grace).await;
+    engine.drain(grace).await;
     if let Err(error) = serving.await {
         tracing::error!(%error, "the listeners ended badly");
     }
@@ -164,65 +188,24 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
 
 fn engine_config(
     settings: &Settings,
+    connections: Connections,
     store: Arc<dyn Store>,
+    library: Arc<Library>,
     clock: Arc<dyn Clock>,
     owner: String,
-) -> anyhow::Result<engine::Config> {
-    Ok(engine::Config {
+) -> engine::Config {
+    engine::Config {
         store,
         effects: Arc::new(Real),
-        connections: connect::connections(settings)?,
+        library,
+        connections,
         clock,
         limits: connect::limits(settings),
         retention: settings.retention.clone(),
         environment: settings.environment.clone(),
         catalogue: Arc::new(actions::catalogue()),
         owner,
-    })
-}
-
-/// Pins every loaded text in the store, then makes the set: a run must never be accepted on a text that is not there.
-async fn make_live(
-    folder: Folder,
-    store: &Arc<dyn Store>,
-    engine: &Engine,
-    clock: &dyn Clock,
-) -> anyhow::Result<FlowSet> {
-    let now = clock.now();
-    let mut set = FlowSet { generation: 1, loaded_at: now, ..FlowSet::default() };
-    for finding in &folder.findings {
-        tracing::warn!(file = %finding.place.file, code = finding.code, "{}", finding.message);
     }
-    // All at once: the store groups them into few syncs.
-    let mut pinning = JoinSet::new();
-    for file in folder.files {
-        match file.compiled.flow {
-            Some(flow) if flow.enabled => {
-                let store = Arc::clone(store);
-                let bundle = serde_json::to_string(&flow.bundle)?;
-                let text = FlowText { digest: flow.digest.clone(), flow: flow.name.clone(), bundle };
-                pinning.spawn(async move { (flow, store.pin_text(text, now).await) });
-            }
-            _ => set.off.push(off(file.compiled, file.file)),
-        }
-    }
-    while let Some(joined) = pinning.join_next().await {
-        let (flow, text_id) = joined?;
-        let (flow, text_id) = (Arc::new(flow), text_id?);
-        engine.remember(text_id, Arc::clone(&flow));
-        set.aliases.extend(flow.aliases.iter().map(|alias| (alias.clone(), flow.name.clone())));
-        set.flows.insert(flow.name.clone(), Arc::new(LiveFlow { flow, text_id }));
-    }
-    Ok(set)
-}
-
-fn off(compiled: Compiled, file: String) -> Off {
-    let finding = compiled.findings.into_iter().find(|finding| finding.severity == Severity::Error);
-    if let Some(finding) = &finding {
-        let place = &finding.place;
-        tracing::error!(file = %place.file, line = place.line, code = finding.code, "flow is off: {}", finding.message);
-    }
-    Off { name: compiled.name, file, finding }
 }
 
 async fn watch_keys(keys: Arc<KeyRing>, store: Arc<dyn Store>) {
@@ -232,6 +215,29 @@ async fn watch_keys(keys: Arc<KeyRing>, store: Arc<dyn Store>) {
             tracing::warn!(%error, "cannot read the URL keys now");
         }
     }
+}
+
+/// Hears SIGHUP: somebody asks for a reload.
+#[cfg(unix)]
+fn hangups() -> anyhow::Result<mpsc::Receiver<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    // One that waits stands for all that come meanwhile.
+    let (told, hangups) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            if let Err(mpsc::error::TrySendError::Closed(())) = told.try_send(()) {
+                break;
+            }
+        }
+    });
+    Ok(hangups)
+}
+
+/// There is no such signal.
+#[cfg(not(unix))]
+fn hangups() -> anyhow::Result<mpsc::Receiver<()>> {
+    Ok(mpsc::channel(1).1)
 }
 
 /// Resolves at SIGTERM or SIGINT. The handlers are installed when this returns.

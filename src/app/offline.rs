@@ -13,9 +13,8 @@ use crate::engine::dry::{self, DryInput, DryRun};
 use crate::engine::ports::Mocks;
 use crate::engine::resubmit::{self as again, ResubmitError, Text};
 use crate::flow::Flow;
-use crate::flow::secure::hide_effect;
 use crate::ids::RunId;
-use crate::library::load;
+use crate::library::{FlowSet, Library, load};
 use crate::outbound::Effects;
 use crate::outbound::recorded::Recorded;
 use crate::settings::Settings;
@@ -40,8 +39,13 @@ pub async fn dry_run(
 ) -> anyhow::Result<(DryRun, Vec<Value>)> {
     let recorded = Arc::new(Recorded::new());
     let effects: Arc<dyn Effects> = Arc::clone(&recorded) as Arc<dyn Effects>;
+    let library = Library::default();
+    library.swap(FlowSet::unpinned(
+        load::load(&settings.sources()).files.into_iter().filter_map(|file| file.flow.clone()),
+    ));
     let dry = dry::dry_run(DryInput {
-        flow: Arc::clone(&flow),
+        flow,
+        library: Arc::new(library),
         connections: connect::connections(settings)?,
         effects,
         lead,
@@ -50,9 +54,7 @@ pub async fn dry_run(
         limits: connect::limits(settings),
     })
     .await;
-    let mut effects = recorded.effects_json();
-    effects.iter_mut().for_each(|effect| hide_effect(&flow, effect));
-    Ok((dry, effects))
+    Ok((dry, recorded.effects_json()))
 }
 
 /// Makes a new run of an ended one, from the start or from `action`; a running server takes it at once.
@@ -71,7 +73,7 @@ pub async fn resubmit(
     };
     let now = SystemClock.now();
     let (flow, id) = match (&current, &pinned) {
-        (Some((flow, id)), _) => (flow, *id),
+        (Some((flow, id)), _) => (&**flow, *id),
         (None, Ok(flow)) => (flow, stored.run.text_id),
         (None, Err(why)) => bail!("the run's flow text cannot be read ({why}) and no flow of that name is on disk"),
     };
@@ -127,10 +129,10 @@ async fn pinned(store: &dyn Store, stored: &StoredRun) -> Result<Flow, String> {
 }
 
 /// The flow of that name on disk, pinned in the store. A flow that does not check is an error: somebody means to fix it.
-async fn current(store: &dyn Store, settings: &Settings, name: &str) -> anyhow::Result<Option<(Flow, TextId)>> {
+async fn current(store: &dyn Store, settings: &Settings, name: &str) -> anyhow::Result<Option<(Arc<Flow>, TextId)>> {
     let folder = load::load(&settings.sources());
-    let Some(loaded) = folder.files.into_iter().find(|file| file.compiled.name == name) else { return Ok(None) };
-    let Some(flow) = loaded.compiled.flow else {
+    let Some(loaded) = folder.files.into_iter().find(|file| file.name == name) else { return Ok(None) };
+    let Some(flow) = loaded.flow.clone() else {
         bail!("flow `{name}` ({}) does not check; fix it (leadflow check) or use --text original", loaded.file);
     };
     let bundle = serde_json::to_string(&flow.bundle)?;

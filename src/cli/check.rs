@@ -68,8 +68,8 @@ fn report(global: &Global, paths: &[std::path::PathBuf]) -> anyhow::Result<Repor
     report.files += folder.files.len();
     report.findings.extend(folder.findings);
     for file in folder.files {
-        report.findings.extend(file.compiled.findings);
-        report.texts.push((file.file, file.text));
+        report.findings.extend(file.findings.iter().cloned());
+        report.texts.push((file.file.clone(), Arc::clone(&file.text)));
     }
     Ok(report)
 }

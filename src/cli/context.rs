@@ -107,10 +107,10 @@ pub(super) fn folder(settings: &Settings) -> Folder {
 }
 
 /// One flow by name or file; an unknown one is a usage error.
-pub(super) fn one_flow(settings: &Settings, flow: &str) -> anyhow::Result<load::Loaded> {
+pub(super) fn one_flow(settings: &Settings, flow: &str) -> anyhow::Result<Arc<load::Loaded>> {
     let loaded = load::load_one(&settings.sources(), flow).map_err(anyhow::Error::msg)?;
-    if loaded.compiled.flow.is_none() {
-        let errors: Vec<Diagnostic> = loaded.compiled.findings.clone();
+    if loaded.flow.is_none() {
+        let errors: Vec<Diagnostic> = loaded.findings.clone();
         if has_errors(&errors) {
             show_findings(&errors, &[(loaded.file.clone(), Arc::clone(&loaded.text))]);
         }

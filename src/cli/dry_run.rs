@@ -23,10 +23,9 @@ const VALUE_CHARS_MAX: usize = 200;
 pub(super) fn run(global: &Global, args: &args::DryRun) -> anyhow::Result<Exit> {
     let settings = context::settings(global, &[])?;
     let loaded = context::one_flow(&settings, &args.flow)?;
-    let Some(flow) = loaded.compiled.flow else { anyhow::bail!("`{}` does not load", args.flow) };
+    let Some(flow) = loaded.flow.clone() else { anyhow::bail!("`{}` does not load", args.flow) };
     let mocks = mocks(args, &flow)?;
     let lead = context::read_lead(&args.lead)?;
-    let flow = std::sync::Arc::new(flow);
     let (dry, effects) = context::block_on(app::dry_run(&settings, std::sync::Arc::clone(&flow), lead, mocks))??;
     if args.json {
         output::json(&as_json(&flow, &dry, &effects));

@@ -1,6 +1,7 @@
 //! `leadflow flows`: every flow with what starts it and what it does.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ pub(super) fn run(global: &Global, args: &args::Flows) -> anyhow::Result<Exit> {
     let settings = context::settings(global, &[])?;
     let folder = context::folder(&settings);
     if args.json {
-        output::json(&Value::Array(folder.files.iter().map(flow_json).collect()));
+        output::json(&Value::Array(folder.files.iter().map(|file| flow_json(file)).collect()));
     } else {
         output::answer(&table(&folder.files));
         if folder.files.is_empty() {
@@ -29,7 +30,7 @@ pub(super) fn run(global: &Global, args: &args::Flows) -> anyhow::Result<Exit> {
 }
 
 fn first_error(loaded: &Loaded) -> Option<&Diagnostic> {
-    loaded.compiled.findings.iter().find(|finding| finding.severity == Severity::Error)
+    loaded.findings.iter().find(|finding| finding.severity == Severity::Error)
 }
 
 fn authentication(flow: &Flow) -> &'static str {
@@ -40,12 +41,12 @@ fn authentication(flow: &Flow) -> &'static str {
 }
 
 fn flow_json(loaded: &Loaded) -> Value {
-    let flow = loaded.compiled.flow.as_ref();
+    let flow = loaded.flow.as_deref();
     let error = first_error(loaded).map(|finding| {
         json!({ "code": finding.code, "message": finding.message, "line": finding.place.line, "column": finding.place.column })
     });
     json!({
-        "name": loaded.compiled.name,
+        "name": loaded.name,
         "file": loaded.file,
         "live": flow.is_some_and(|flow| flow.enabled),
         "description": flow.and_then(|flow| flow.description.clone()),
@@ -59,15 +60,15 @@ fn flow_json(loaded: &Loaded) -> Value {
     })
 }
 
-fn table(files: &[Loaded]) -> String {
+fn table(files: &[Arc<Loaded>]) -> String {
     let style = output::Style::stdout();
     let mut rows = Vec::new();
     if !files.is_empty() {
         rows.push(["flow", "state", "trigger", "actions", "file"].map(str::to_owned).to_vec());
     }
     for loaded in files {
-        let name = loaded.compiled.name.clone();
-        match (&loaded.compiled.flow, first_error(loaded)) {
+        let name = loaded.name.clone();
+        match (&loaded.flow, first_error(loaded)) {
             (Some(flow), None) => rows.push(vec![
                 name,
                 if flow.enabled { "live".into() } else { "OFF".into() },

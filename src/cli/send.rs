@@ -30,7 +30,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 pub(super) fn run(global: &Global, args: &args::Send) -> anyhow::Result<Exit> {
     let settings = context::settings(global, &["/data", "/signing_key"])?;
     let loaded = context::one_flow(&settings, &args.flow)?;
-    let Some(flow) = loaded.compiled.flow else { anyhow::bail!("`{}` does not load", args.flow) };
+    let Some(flow) = loaded.flow.clone() else { anyhow::bail!("`{}` does not load", args.flow) };
     let lead = String::from_utf8(context::read_lead(&args.lead)?)
         .map_err(|_| anyhow::anyhow!("{} is not UTF-8 text", args.lead.display()))?;
     let store = context::store_to_read(&settings)?;

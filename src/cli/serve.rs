@@ -17,21 +17,20 @@ const MARKETPLACE_SCHEMA: &str = "marketplace-lead.json";
 pub(super) const SAMPLE_LEAD: &str = "examples/lead.json";
 
 pub(super) fn run(global: &Global, args: args::Serve) -> anyhow::Result<Exit> {
-    let mut settings = context::settings_to_serve(global)?;
-    if let Some(listen) = args.listen {
-        settings.public_listen = listen;
-    }
-    if let Some(admin) = args.admin {
-        settings.admin_listen = admin;
-    }
-    if let Some(url) = args.public_url {
-        settings.public_url = Some(crate::settings::public_url(&url).map_err(anyhow::Error::msg)?);
-    }
+    let public_url =
+        args.public_url.map(|url| crate::settings::public_url(&url)).transpose().map_err(anyhow::Error::msg)?;
+    let source = app::Source {
+        options: context::options(global),
+        public_listen: args.listen,
+        admin_listen: args.admin,
+        public_url,
+    };
+    let settings = source.over(context::settings_to_serve(global)?);
     if settings.admin_token.is_none() && !settings.admin_listen.ip().is_loopback() {
         anyhow::bail!("the admin listener {} is not on loopback and has no `admin.token`", settings.admin_listen);
     }
     let shown = settings.clone();
-    app::serve(settings, |started| output::answer(&announcement(&shown, started)))?;
+    app::serve(source, settings, |started| output::answer(&announcement(&shown, started)))?;
     Ok(Exit::Fine)
 }
 

@@ -48,8 +48,7 @@ pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json
     } else {
         let live = load::load_one(&settings.sources(), &stored.run.flow)
             .ok()
-            .and_then(|loaded| loaded.compiled.flow)
-            .map(|flow| flow.digest);
+            .and_then(|loaded| loaded.flow.as_ref().map(|flow| flow.digest.clone()));
         let look = Look { pinned: pinned.as_ref(), live, outbox: settings.outbox(), now: SystemClock.now() };
         output::answer(&look.text(&stored));
     }

@@ -1,6 +1,7 @@
 //! `leadflow url`: the complete URL of a flow, and nothing else, so that it can be pasted or piped.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::args::{self, Global};
 use super::{Exit, context, output};
@@ -41,9 +42,9 @@ fn base_url(settings: &Settings) -> String {
 }
 
 /// The names whose URLs are wanted, each with its flow.
-fn targets(settings: &Settings, args: &args::Url) -> anyhow::Result<Vec<(String, Flow)>> {
-    let mut flows: Vec<Flow> =
-        context::folder(settings).files.into_iter().filter_map(|loaded| loaded.compiled.flow).collect();
+fn targets(settings: &Settings, args: &args::Url) -> anyhow::Result<Vec<(String, Arc<Flow>)>> {
+    let mut flows: Vec<Arc<Flow>> =
+        context::folder(settings).files.into_iter().filter_map(|loaded| loaded.flow.clone()).collect();
     let Some(asked) = &args.flow else {
         return Ok(flows.into_iter().filter(|flow| flow.enabled).map(|flow| (flow.name.clone(), flow)).collect());
     };
@@ -52,11 +53,11 @@ fn targets(settings: &Settings, args: &args::Url) -> anyhow::Result<Vec<(String,
     }
     // A file, or a flow with errors: the loader says which.
     let loaded = context::one_flow(settings, asked)?;
-    let flow = loaded.compiled.flow.ok_or_else(|| anyhow::anyhow!("`{asked}` does not load"))?;
+    let flow = loaded.flow.clone().ok_or_else(|| anyhow::anyhow!("`{asked}` does not load"))?;
     Ok(vec![(flow.name.clone(), flow)])
 }
 
-fn keys(settings: &Settings, args: &args::Url, targets: &[(String, Flow)]) -> anyhow::Result<KeyRing> {
+fn keys(settings: &Settings, args: &args::Url, targets: &[(String, Arc<Flow>)]) -> anyhow::Result<KeyRing> {
     let store = match args.rotate {
         Some(_) => context::store_to_write(settings)?,
         None => context::store_to_read(settings)?,

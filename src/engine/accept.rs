@@ -37,7 +37,7 @@ impl Engine {
             return Accepted::Unavailable("shutting down".to_owned());
         }
         let now = self.ports.clock.now();
-        let parsed = match request::parse(&live.flow, &trigger, &self.ports.limits.body) {
+        let parsed = match request::parse(&live.flow, &trigger, &self.ports.limits().body) {
             Ok(parsed) => parsed,
             Err(problem) => return Accepted::Refused(problem),
         };
@@ -53,6 +53,7 @@ impl Engine {
             key_run: run_id,
             received_at: now,
             is_test: parsed.is_test,
+            parent: None,
         };
         let values = Values::new(&live.flow, &identity, parsed.trigger);
         let (status, code) = match judge(&live.flow, &identity, &values, &self.ports) {
@@ -99,7 +100,7 @@ impl Engine {
     ) -> Accepted {
         let run_id = identity.run_id;
         let mut run = new_row(&live, &identity, trigger);
-        let admits = self.active_runs() < self.ports.limits.active_runs_max;
+        let admits = self.active_runs() < self.ports.limits().active_runs_max;
         let (presence, cancel) = self.register(run_id, false);
         let answer = live.flow.responds.then(|| self.ports.answers.wait_for(run_id));
         let mut actor = Actor::new(Seed {
@@ -114,6 +115,7 @@ impl Engine {
             cancel,
             admits,
         });
+        actor.accepting = true;
         actor.begin();
         let mut commit = actor.snapshot();
         run.status = commit.status;
@@ -148,7 +150,7 @@ impl Engine {
 
     /// Whether the flow has too many unfinished runs.
     pub(super) async fn is_busy(&self, flow: &str) -> Result<bool, StoreError> {
-        let limit = self.ports.limits.waiting_runs_per_flow_max;
+        let limit = self.ports.limits().waiting_runs_per_flow_max;
         let now = self.ports.clock.now();
         let known = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).get(flow).copied();
         if let Some(known) = known {

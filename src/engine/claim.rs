@@ -101,7 +101,7 @@ async fn find_astray(engine: &Arc<Engine>) -> StoreResult<()> {
 async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
     let now = engine.ports.clock.now();
     let lanes = engine.store.lanes(now).await?;
-    let mut room = engine.ports.limits.active_runs_max.saturating_sub(engine.active_runs());
+    let mut room = engine.ports.limits().active_runs_max.saturating_sub(engine.active_runs());
     let mut permits: Vec<Permit> = Vec::new();
     let mut wants = Vec::new();
     for lane in lanes.iter().filter(|lane| lane.due > 0) {
@@ -210,6 +210,8 @@ async fn close(engine: &Arc<Engine>, stored: &StoredRun, status: RunStatus, code
         answer: None,
         steps: Vec::new(),
         records: Vec::new(),
+        starts: Vec::new(),
+        wakes: stored.run.parent.as_ref().filter(|_| status.is_final()).map(|parent| (parent.run, now)),
     };
     if let Err(error) = engine.store.commit(commit).await {
         tracing::warn!(run = %stored.run.run_id, %error, "cannot give a claimed run back; looking again soon");

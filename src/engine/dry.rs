@@ -2,7 +2,7 @@
 //! stored and nothing is sent.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,26 +12,30 @@ use tokio::sync::{Notify, watch};
 use super::actor::{Actor, Seed};
 use super::answers::Answers;
 use super::lanes::Lanes;
-use super::ports::{Connections, Drain, Journal, Limits, Mocks, Ports};
+use super::ports::{CallEnd, Connections, Drain, Journal, Limits, Mocks, Ports};
+use super::restore;
 use super::scope::Values;
 use super::verdict::{Verdict, judge};
 use crate::actions;
-use crate::clock::{Clock, Fut, ManualClock, SystemClock};
+use crate::clock::{Clock, Fut, ManualClock, Micros, SystemClock};
 use crate::flow::Flow;
 use crate::flow::plan::NodeId;
 use crate::flow::secure::MASK;
 use crate::ids::RunId;
+use crate::library::Library;
 use crate::outbound::Effects;
 use crate::run::variables::{Variables, shown};
 use crate::run::{Failure, Identity, RunState, RunStatus, StepKey, StepStatus, TriggerData};
 use crate::schema::BodyError;
-use crate::store::{RunCommit, StepRow, StoreResult};
+use crate::store::{NewRun, RunCommit, StepRow, StoreResult};
 use crate::triggers::request::{self, Problem};
 
 /// What a dry run is made of.
 pub struct DryInput {
     /// The flow.
     pub flow: Arc<Flow>,
+    /// The flows that it may call.
+    pub library: Arc<Library>,
     /// Its connections: only their connectors are used.
     pub connections: Connections,
     /// What records the effects.
@@ -94,22 +98,118 @@ pub struct DryAction {
     pub error: Option<Failure>,
 }
 
-/// Remembers steps instead of storing them.
-#[derive(Default)]
+/// What all runs of a dry run share.
+struct Kit {
+    library: Arc<Library>,
+    connections: Connections,
+    effects: Arc<dyn Effects>,
+    environment: Value,
+    limits: Limits,
+    now: Micros,
+}
+
+impl Kit {
+    fn new(input: &DryInput, now: Micros) -> Self {
+        let mut limits = input.limits.clone();
+        // Nothing leaves memory: a dry run waits out every delay on its own clock.
+        limits.keep_in_memory = Duration::MAX;
+        limits.run_duration = Duration::MAX;
+        Self {
+            library: Arc::clone(&input.library),
+            connections: input.connections.clone(),
+            effects: Arc::clone(&input.effects),
+            environment: input.environment.clone().map_or(Value::Null, Value::String),
+            limits,
+            now,
+        }
+    }
+
+    fn ports(&self, memory: Arc<Memory>, mocks: Mocks, drain: watch::Receiver<Drain>) -> Ports {
+        Ports {
+            owner: "dry-run".to_owned(),
+            journal: memory,
+            effects: Arc::clone(&self.effects),
+            library: Arc::clone(&self.library),
+            connections: ArcSwap::from_pointee(self.connections.clone()),
+            clock: Arc::new(ManualClock::new(self.now)),
+            lanes: Lanes::new(usize::MAX, Arc::new(Notify::new())),
+            answers: Answers::default(),
+            bounds: ArcSwap::from_pointee(self.limits.clone()),
+            environment: self.environment.clone(),
+            dice: || 0.5,
+            mocks,
+            drain,
+        }
+    }
+}
+
+/// Remembers steps instead of storing them, and plays the runs that are called.
 struct Memory {
+    kit: Arc<Kit>,
     steps: Mutex<Vec<StepRow>>,
-    status: Mutex<Option<RunStatus>>,
+    end: Mutex<Option<CallEnd>>,
+    called: Mutex<HashMap<RunId, CallEnd>>,
+}
+
+impl Memory {
+    fn new(kit: &Arc<Kit>) -> Arc<Self> {
+        let (steps, end, called) = Default::default();
+        Arc::new(Self { kit: Arc::clone(kit), steps, end, called })
+    }
+
+    fn status(&self) -> Option<RunStatus> {
+        locked(&self.end).as_ref().map(|end| end.status)
+    }
+
+    /// Plays a called run to its end.
+    async fn play(&self, new: NewRun) {
+        let run = new.run;
+        let mut end = CallEnd { status: run.status, code: run.code.clone(), answer: None };
+        let live = self.kit.library.live();
+        let flow = live.resolve(&run.flow).map(|(live, _)| Arc::clone(&live.flow));
+        if let (false, Some(flow), Some(trigger)) = (run.status.is_final(), flow, &run.trigger)
+            && let Ok(parsed) = request::parse(&flow, trigger, &self.kit.limits.body)
+        {
+            let identity = restore::identity(&run);
+            let memory = Self::new(&self.kit);
+            let (_drain, drain) = watch::channel(Drain::No);
+            let ports = Arc::new(self.kit.ports(Arc::clone(&memory), Mocks::new(), drain));
+            let values = Values::new(&flow, &identity, parsed.trigger);
+            play(&flow, &ports, identity, values).await;
+            end = locked(&memory.end).take().unwrap_or(end);
+        }
+        locked(&self.called).insert(run.run_id, end);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Journal for Memory {
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>> {
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        for step in commit.steps {
-            steps.retain(|known| (&known.name, &known.idx) != (&step.name, &step.idx));
-            steps.push(step);
-        }
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit.status);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async move {
+            for new in commit.starts {
+                self.play(new).await;
+            }
+            let mut steps = locked(&self.steps);
+            let known: HashMap<(String, String), usize> =
+                steps.iter().enumerate().map(|(at, step)| ((step.name.clone(), step.idx.clone()), at)).collect();
+            for step in commit.steps {
+                match known.get(&(step.name.clone(), step.idx.clone())) {
+                    Some(at) => steps[*at] = step,
+                    None => steps.push(step),
+                }
+            }
+            let mut end = locked(&self.end);
+            let answer = commit.answer.or_else(|| end.take().and_then(|end| end.answer));
+            *end = Some(CallEnd { status: commit.status, code: commit.code, answer });
+            Ok(())
+        })
+    }
+
+    fn called(&self, run: RunId) -> Fut<'_, StoreResult<Option<CallEnd>>> {
+        Box::pin(std::future::ready(Ok(locked(&self.called).get(&run).cloned())))
     }
 }
 
@@ -121,12 +221,18 @@ pub async fn dry_run(input: DryInput) -> DryRun {
         Err(problem) => return refused(problem),
     };
     let run_id = RunId::new(now);
-    let identity =
-        Identity { run_id, flow: input.flow.name.clone(), key_run: run_id, received_at: now, is_test: parsed.is_test };
+    let identity = Identity {
+        run_id,
+        flow: input.flow.name.clone(),
+        key_run: run_id,
+        received_at: now,
+        is_test: parsed.is_test,
+        parent: None,
+    };
     drop(trigger);
-    let memory = Arc::new(Memory::default());
+    let memory = Memory::new(&Arc::new(Kit::new(&input, now)));
     let (_drain, drain) = watch::channel(Drain::No);
-    let ports = Arc::new(ports(&input, now, Arc::clone(&memory), drain));
+    let ports = Arc::new(memory.kit.ports(Arc::clone(&memory), input.mocks.clone(), drain));
     let body = parsed.trigger.get("body").cloned().unwrap_or(Value::Null);
     let unused = unused(&input.flow, &body);
     let mut notes = parsed.notes;
@@ -135,7 +241,7 @@ pub async fn dry_run(input: DryInput) -> DryRun {
     let status = match judge(&input.flow, &identity, &values, &ports) {
         Verdict::Run => {
             play(&input.flow, &ports, identity, values).await;
-            *memory.status.lock().unwrap_or_else(PoisonError::into_inner)
+            memory.status()
         }
         Verdict::TestLead => {
             reason = Some("a test lead, and `test_leads` has `run: false`".to_owned());
@@ -151,7 +257,7 @@ pub async fn dry_run(input: DryInput) -> DryRun {
             Some(RunStatus::Failed)
         }
     };
-    let steps = std::mem::take(&mut *memory.steps.lock().unwrap_or_else(PoisonError::into_inner));
+    let steps = std::mem::take(&mut *locked(&memory.steps));
     let actions = listed(&input.flow, &steps);
     let variables = variables(&input.flow, &steps);
     DryRun { status, problem: None, body, reason, notes, is_test: parsed.is_test, actions, unused, variables }
@@ -211,27 +317,6 @@ async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, values: 
     });
     actor.begin();
     actor.run(false).await;
-}
-
-fn ports(input: &DryInput, now: i64, memory: Arc<Memory>, drain: watch::Receiver<Drain>) -> Ports {
-    let mut limits = input.limits.clone();
-    // Nothing leaves memory: a dry run waits out every delay on its own clock.
-    limits.keep_in_memory = Duration::MAX;
-    limits.run_duration = Duration::MAX;
-    Ports {
-        owner: "dry-run".to_owned(),
-        journal: memory,
-        effects: Arc::clone(&input.effects),
-        connections: ArcSwap::from_pointee(input.connections.clone()),
-        clock: Arc::new(ManualClock::new(now)),
-        lanes: Lanes::new(usize::MAX, Arc::new(Notify::new())),
-        answers: Answers::default(),
-        limits,
-        environment: input.environment.clone().map_or(Value::Null, Value::String),
-        dice: || 0.5,
-        mocks: input.mocks.clone(),
-        drain,
-    }
 }
 
 /// The actions as they ran: in the order of the file, the iterations of a loop one after the other.

@@ -2,6 +2,7 @@
 //! down fills its own lane and delays nobody else.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Lanes {
     by_name: Mutex<HashMap<String, Lane>>,
-    default_slots: usize,
+    default_slots: AtomicUsize,
     wake: Arc<Notify>,
 }
 
@@ -61,10 +62,15 @@ impl Drop for Permit {
 }
 
 impl Lanes {
+    /// Something is due that did not come from outside: a claim may look at once.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// No lanes in use; lanes that are not [`Lanes::set_slots`] have `default_slots`. `wake` is told when a slot of a
     /// lane with a backlog becomes free, and when a backlog grows.
     pub fn new(default_slots: usize, wake: Arc<Notify>) -> Arc<Self> {
-        Arc::new(Self { by_name: Mutex::default(), default_slots: default_slots.max(1), wake })
+        Arc::new(Self { by_name: Mutex::default(), default_slots: AtomicUsize::new(default_slots.max(1)), wake })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Lane>> {
@@ -76,11 +82,17 @@ impl Lanes {
         self.lock().entry(lane.to_owned()).or_default().slots = Some(slots.max(1));
     }
 
+    /// Changes the number of slots of lanes that have no number of their own.
+    pub fn set_default_slots(&self, slots: usize) {
+        self.default_slots.store(slots.max(1), Ordering::Relaxed);
+    }
+
     /// A slot for a run that comes fresh: refused while others wait in the store, or it would overtake them for ever.
     pub fn try_enter(self: &Arc<Self>, lane: &str) -> Option<Permit> {
         let mut lanes = self.lock();
         let entry = lanes.entry(lane.to_owned()).or_default();
-        if entry.backlog > 0 || entry.used >= entry.slots.unwrap_or(self.default_slots) {
+        if entry.backlog > 0 || entry.used >= entry.slots.unwrap_or_else(|| self.default_slots.load(Ordering::Relaxed))
+        {
             return None;
         }
         entry.used += 1;
@@ -91,7 +103,11 @@ impl Lanes {
     pub fn reserve(self: &Arc<Self>, lane: &str, wanted: usize) -> Vec<Permit> {
         let mut lanes = self.lock();
         let entry = lanes.entry(lane.to_owned()).or_default();
-        let free = entry.slots.unwrap_or(self.default_slots).saturating_sub(entry.used).min(wanted);
+        let free = entry
+            .slots
+            .unwrap_or_else(|| self.default_slots.load(Ordering::Relaxed))
+            .saturating_sub(entry.used)
+            .min(wanted);
         entry.used += free;
         (0..free).map(|_| Permit { lanes: Arc::clone(self), lane: lane.to_owned(), quiet: false }).collect()
     }

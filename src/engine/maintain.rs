@@ -14,7 +14,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_ROWS_MAX: usize = 200;
 
 /// How long ended runs are kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// Succeeded and skipped runs.
     pub succeeded: Duration,
@@ -41,7 +41,7 @@ pub(super) async fn work(engine: Arc<Engine>) {
 
 async fn prune(engine: &Engine) {
     let now = engine.ports.clock.now();
-    let retention = &engine.retention;
+    let retention = engine.retention.load();
     let before = PruneBefore {
         succeeded: now - micros(retention.succeeded),
         failed: now - micros(retention.failed),

@@ -29,13 +29,12 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::actions::Answer;
 use crate::clock::{Clock, Micros};
-use crate::flow::Flow;
 use crate::flow::catalogue::Catalogue;
 use crate::ids::RunId;
-use crate::library::LiveFlow;
+use crate::library::{Library, LiveFlow};
 use crate::outbound::Effects;
 use crate::run::TriggerData;
-use crate::store::{Store, TextId};
+use crate::store::Store;
 use crate::triggers::request::Problem;
 use actor::Actor;
 use answers::Answers;
@@ -95,6 +94,8 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// What performs effects.
     pub effects: Arc<dyn Effects>,
+    /// The live flows: those that others call.
+    pub library: Arc<Library>,
     /// Connections.
     pub connections: Connections,
     /// The clock.
@@ -130,7 +131,7 @@ pub struct Engine {
     pub(crate) ports: Arc<Ports>,
     store: Arc<dyn Store>,
     texts: Texts,
-    retention: Retention,
+    retention: ArcSwap<Retention>,
     active: Active,
     /// Numbers the stays of runs in memory.
     stays: AtomicU64,
@@ -157,11 +158,12 @@ impl Engine {
                 owner: config.owner,
                 journal: Arc::new(StoreJournal(Arc::clone(&config.store))),
                 effects: config.effects,
+                library: config.library,
                 connections: ArcSwap::from_pointee(Connections::new()),
                 clock: config.clock,
                 lanes,
                 answers: Answers::default(),
-                limits: config.limits,
+                bounds: ArcSwap::from_pointee(config.limits),
                 environment: config.environment.map_or(Value::Null, Value::String),
                 dice: ports::system_dice,
                 mocks: ports::Mocks::new(),
@@ -169,7 +171,7 @@ impl Engine {
             }),
             store: config.store,
             texts: Texts::new(config.catalogue),
-            retention: config.retention,
+            retention: ArcSwap::from_pointee(config.retention),
             active: Mutex::default(),
             stays: AtomicU64::new(0),
             idle: Notify::new(),
@@ -194,9 +196,24 @@ impl Engine {
         self.ports.connections.store(Arc::new(connections));
     }
 
-    /// Remembers a loaded flow, so that its runs need not compile its text again.
-    pub fn remember(&self, id: TextId, flow: Arc<Flow>) {
-        self.texts.put(id, flow);
+    /// Replaces the bounds and the retention; runs meet them at their next step.
+    pub fn set_limits(&self, limits: Limits, retention: Retention) {
+        self.ports.lanes.set_default_slots(limits.workers);
+        self.ports.bounds.store(Arc::new(limits));
+        self.retention.store(Arc::new(retention));
+    }
+
+    /// Lets runs go on that were held because their connection was not there.
+    pub async fn release_connections(&self) -> crate::store::StoreResult<u64> {
+        let released = self.store.release_held("connection_missing", None, self.ports.clock.now()).await?;
+        self.wake.notify_one();
+        Ok(released)
+    }
+
+    /// Tells which flows are live, so that their runs need not compile their texts again. Those that were live before
+    /// are forgotten: a run that needs one compiles its pinned text.
+    pub fn set_live(&self, flows: impl Iterator<Item = Arc<LiveFlow>>) {
+        self.texts.set_live(flows.map(|live| (live.text_id, Arc::clone(&live.flow))).collect());
     }
 
     /// Takes over what a dead life left behind and starts to work.

@@ -13,9 +13,11 @@ use super::lanes::Lanes;
 use crate::clock::{Clock, Fut};
 use crate::connectors::Connector;
 use crate::flow::retry::RetryPolicy;
+use crate::ids::RunId;
+use crate::library::Library;
 use crate::outbound::{Effects, Transport};
-use crate::run::Failure;
-use crate::store::{RunCommit, Store, StoreResult};
+use crate::run::{Failure, RunStatus};
+use crate::store::{RunCommit, Store, StoreResult, StoredRun};
 use crate::template;
 
 /// A connection ready to be used.
@@ -41,6 +43,19 @@ pub type Connections = BTreeMap<String, Arc<OpenConnection>>;
 pub trait Journal: Send + Sync {
     /// Writes one commit; answers after the sync.
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
+    /// How far a called run has come; `None`: it is not there.
+    fn called(&self, run: RunId) -> Fut<'_, StoreResult<Option<CallEnd>>>;
+}
+
+/// How far a called run has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallEnd {
+    /// Its status.
+    pub status: RunStatus,
+    /// Its code.
+    pub code: Option<String>,
+    /// What it responded, if it has.
+    pub answer: Option<Value>,
 }
 
 /// The journal of real runs.
@@ -49,6 +64,13 @@ pub struct StoreJournal(pub Arc<dyn Store>);
 impl Journal for StoreJournal {
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>> {
         self.0.commit(commit)
+    }
+
+    fn called(&self, run: RunId) -> Fut<'_, StoreResult<Option<CallEnd>>> {
+        Box::pin(async move {
+            let stored = self.0.run(run).await?;
+            Ok(stored.map(|StoredRun { run, .. }| CallEnd { status: run.status, code: run.code, answer: run.answer }))
+        })
     }
 }
 
@@ -164,6 +186,8 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// What performs effects.
     pub effects: Arc<dyn Effects>,
+    /// Flows that can be called.
+    pub library: Arc<Library>,
     /// Connections, late-bound by name.
     pub connections: ArcSwap<Connections>,
     /// The clock.
@@ -172,8 +196,8 @@ pub struct Ports {
     pub lanes: Arc<Lanes>,
     /// Requests that wait for `respond`.
     pub answers: Answers,
-    /// Bounds.
-    pub limits: Limits,
+    /// Bounds; they may change while the engine runs: read them with [`Ports::limits`].
+    pub bounds: ArcSwap<Limits>,
     /// `environment` in templates.
     pub environment: Value,
     /// Randomness for retry waits, in `0.0..1.0`.
@@ -182,6 +206,13 @@ pub struct Ports {
     pub mocks: Mocks,
     /// How far a shutdown has come.
     pub drain: watch::Receiver<Drain>,
+}
+
+impl Ports {
+    /// The bounds that hold now.
+    pub fn limits(&self) -> arc_swap::Guard<Arc<Limits>> {
+        self.bounds.load()
+    }
 }
 
 /// Randomness from the operating system, in `0.0..1.0`; the middle if there is none.

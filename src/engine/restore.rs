@@ -19,6 +19,7 @@ pub(super) fn identity(run: &RunRow) -> Identity {
         key_run: run.key_run,
         received_at: run.received_at,
         is_test: run.is_test,
+        parent: run.parent.clone(),
     }
 }
 
@@ -66,5 +67,6 @@ fn step(row: &StepRow, is_leaf: bool, now: Micros) -> Step {
         tries: row.io.tries.clone(),
         try_started_at: None,
         change: row.io.change,
+        child: row.io.child,
     }
 }

@@ -96,7 +96,7 @@ impl Values {
             item_index: None,
             loops: &self.empty,
             now,
-            limits: ports.limits.template,
+            limits: ports.limits().template,
         }
     }
 

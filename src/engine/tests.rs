@@ -15,6 +15,7 @@ fn engine(folder: &tempfile::TempDir, limits: Limits) -> (Arc<Engine>, Arc<Fault
     let store = Arc::new(Faulty::new(inner, 0, FailAt::Before));
     let day = Duration::from_secs(24 * 3600);
     let engine = Engine::new(Config {
+        library: std::sync::Arc::new(crate::library::Library::default()),
         store: Arc::clone(&store) as Arc<dyn Store>,
         effects: Arc::new(Real),
         connections: Connections::new(),

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
+
 use crate::flow::catalogue::Catalogue;
 use crate::flow::{Bundle, Environment, Flow, compile};
 use crate::store::{Store, StoreError, TextId};
 
-/// Compiled texts kept in memory; beyond it all are forgotten and compiled again when needed.
-const TEXTS_KEPT_MAX: usize = 4096;
+/// Compiled texts that are not live, kept in memory; beyond it all are forgotten and compiled again when needed.
+const TEXTS_KEPT_MAX: usize = 1024;
 
 /// Why a pinned text gives no flow.
 #[derive(Debug, thiserror::Error)]
@@ -24,16 +26,22 @@ pub(super) enum TextError {
 /// Compiled flows by text id.
 pub(super) struct Texts {
     catalogue: Arc<Catalogue>,
+    live: ArcSwap<HashMap<TextId, Arc<Flow>>>,
     known: Mutex<HashMap<TextId, Arc<Flow>>>,
 }
 
 impl Texts {
     pub(super) fn new(catalogue: Arc<Catalogue>) -> Self {
-        Self { catalogue, known: Mutex::default() }
+        Self { catalogue, live: ArcSwap::default(), known: Mutex::default() }
     }
 
-    /// Remembers a flow that was just loaded.
-    pub(super) fn put(&self, id: TextId, flow: Arc<Flow>) {
+    /// Replaces the flows that are live.
+    pub(super) fn set_live(&self, live: HashMap<TextId, Arc<Flow>>) {
+        self.live.store(Arc::new(live));
+    }
+
+    /// Remembers the flow of a text that is not live.
+    fn put(&self, id: TextId, flow: Arc<Flow>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= TEXTS_KEPT_MAX {
             known.clear();
@@ -43,6 +51,9 @@ impl Texts {
 
     /// The flow of a pinned text.
     pub(super) async fn get(&self, store: &dyn Store, id: TextId) -> Result<Arc<Flow>, TextError> {
+        if let Some(flow) = self.live.load().get(&id) {
+            return Ok(Arc::clone(flow));
+        }
         if let Some(flow) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(Arc::clone(flow));
         }
@@ -61,6 +72,7 @@ pub fn compile_pinned(bundle: &str, catalogue: &Catalogue) -> Result<Flow, Strin
         catalogue,
         connections: None,
         schemas_known: &[],
+        blueprints_known: &[],
         actions_per_flow_max: usize::MAX,
         nesting_max: usize::MAX,
     };

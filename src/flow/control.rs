@@ -28,7 +28,7 @@ pub const UNTIL_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Leaf actions and constructs that later versions bring: known, so that `check` can say `not_yet` instead of
 /// "unknown".
-pub const NOT_YET: &[&str] = &["run_flow", "update_record", "upsert_record", "get_record", "list_records"];
+pub const NOT_YET: &[&str] = &["update_record", "upsert_record", "get_record", "list_records"];
 
 /// Whether a later version brings the action type `kind`.
 pub fn is_not_yet(kind: &str) -> bool {

@@ -42,9 +42,10 @@ pub struct FlowFile {
     /// What the run does, in order: an action waits for the one before it.
     #[schemars(required, extend("minItems" = 1))]
     pub actions: Option<Vec<Value>>,
-    /// A flow body that many offers share.
-    #[schemars(extend("x-not-yet" = "until then, write `trigger` and `actions` in each file"))]
-    pub blueprint: Option<Value>,
+    /// A flow body that many offers share: `blueprints/NAME.yaml` has `trigger` and `actions`, this file has the
+    /// parameters.
+    #[schemars(example = &"marketplace-lead")]
+    pub blueprint: Option<String>,
     /// Tests of the flow.
     #[schemars(extend("x-not-yet" = "until then, try the flow with `leadflow dry-run`"))]
     pub tests: Option<Value>,

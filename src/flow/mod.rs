@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::schema::{BodySchema, Validation};
 use crate::template::{PathRef, Template, Tree};
+use crate::yaml::{self, Doc};
 use catalogue::Catalogue;
 use control::Control;
 use plan::Plan;
@@ -61,6 +62,14 @@ pub struct Flow {
     pub bundle: Bundle,
 }
 
+impl Flow {
+    /// The flow as one file: for a flow of a blueprint the blueprint with the flow's own name and parameters put in.
+    /// `{{parameters.X}}` stays as it is; the parameters that hold stand at the top.
+    pub fn expansion(&self) -> String {
+        check::blueprint::expansion(self)
+    }
+}
+
 /// The text that a run is pinned to: enough to compile the same flow again, years later, with no file on disk.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Bundle {
@@ -68,12 +77,24 @@ pub struct Bundle {
     pub file: String,
     /// The flow file's text.
     pub text: String,
+    /// The blueprint that it names, if it does and the file is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blueprint: Option<BlueprintText>,
     /// The schema files that it names, by name, as text.
     pub schemas: BTreeMap<String, String>,
     /// `parameters:` of leadflow.yaml at the time of loading, as JSON.
     pub parameters: Value,
     /// Defaults of leadflow.yaml at the time of loading.
     pub defaults: Defaults,
+}
+
+/// A blueprint: the body of the flows that name it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BlueprintText {
+    /// Its file's path as the user knows it.
+    pub file: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// `defaults:` of leadflow.yaml: what an action or trigger has that says nothing else.
@@ -231,10 +252,48 @@ pub struct Environment<'a> {
     pub connections: Option<&'a BTreeMap<String, String>>,
     /// Names of all schema files, for suggestions; the bundle holds only those that the flow names.
     pub schemas_known: &'a [String],
+    /// Names of all blueprints, for suggestions.
+    pub blueprints_known: &'a [String],
     /// Most actions in a flow.
     pub actions_per_flow_max: usize,
     /// Most levels of containers.
     pub nesting_max: usize,
+}
+
+/// A name under which a flow answers, and where its file says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The flow's name or an alias.
+    pub word: String,
+    /// Dotted path in the file: `name`, `aliases[0]`.
+    pub path: String,
+    /// Where in the file.
+    pub place: Place,
+}
+
+/// A flow file's text, parsed once: what it names can be asked before it is compiled.
+#[derive(Debug)]
+pub struct Parsed {
+    doc: Option<Doc>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    /// The blueprint that it names, whether it is there or not.
+    pub fn blueprint(&self) -> Option<&str> {
+        self.doc.as_ref()?.value.get("blueprint")?.as_str()
+    }
+
+    /// The files in the folder of schemas that it names, whether they are there or not.
+    pub fn schema_files(&self) -> Vec<String> {
+        let Some(Doc { value, .. }) = &self.doc else { return Vec::new() };
+        let trigger = value.pointer("/trigger/schema").and_then(Value::as_str);
+        let mut named: Vec<String> = trigger.map(str::to_owned).into_iter().collect();
+        schemas_of_actions(value.get("actions").unwrap_or(&Value::Null), &mut named);
+        named.sort();
+        named.dedup();
+        named
+    }
 }
 
 /// What compiling gave: the flow if there was no error, and every finding.
@@ -246,34 +305,37 @@ pub struct Compiled {
     pub name: String,
     /// Findings, in the order of the file.
     pub findings: Vec<Diagnostic>,
+    /// The names that it claims, its own first; none of text that is no YAML.
+    pub claims: Vec<Claim>,
 }
 
-/// The schema files that a flow file names: what its bundle must hold. Of text that is no flow, whatever looks like one.
-pub fn named_schemas(doc: &crate::yaml::Doc) -> Vec<String> {
-    fn of_actions(value: &Value, named: &mut Vec<String>) {
-        match value {
-            Value::Object(entries) => {
-                let schema = entries.get("schema").and_then(Value::as_str);
-                named.extend(
-                    schema.filter(|_| entries.get("type").is_some_and(|kind| kind == "parse_json")).map(str::to_owned),
-                );
-                entries.values().for_each(|inner| of_actions(inner, named));
-            }
-            Value::Array(items) => items.iter().for_each(|item| of_actions(item, named)),
-            _ => {}
+/// The schema files that actions below `value` name.
+fn schemas_of_actions(value: &Value, named: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) => {
+            let validates = entries.get("type").is_some_and(|kind| kind == "parse_json");
+            let schema = entries.get("schema").and_then(Value::as_str);
+            named.extend(schema.filter(|_| validates).map(str::to_owned));
+            entries.values().for_each(|inner| schemas_of_actions(inner, named));
         }
+        Value::Array(items) => items.iter().for_each(|item| schemas_of_actions(item, named)),
+        _ => {}
     }
-    let mut named: Vec<String> =
-        doc.value.pointer("/trigger/schema").and_then(Value::as_str).map(str::to_owned).into_iter().collect();
-    if let Some(actions) = doc.value.get("actions") {
-        of_actions(actions, &mut named);
-    }
-    named.sort();
-    named.dedup();
-    named
 }
 
 /// Compiles a bundle. `findings` hold everything that can be told at once.
 pub fn compile(bundle: Bundle, environment: &Environment<'_>) -> Compiled {
-    check::compile(bundle, environment)
+    let parsed = parse(&bundle.file, &bundle.text);
+    compile_parsed(parsed, bundle, environment)
+}
+
+/// Parses the text of a flow file.
+pub fn parse(file: &str, text: &str) -> Parsed {
+    let (doc, findings) = yaml::parse(file, text);
+    Parsed { doc, findings }
+}
+
+/// [`compile`], of a text that is parsed already. `parsed` must come from the bundle's own file and text.
+pub fn compile_parsed(parsed: Parsed, bundle: Bundle, environment: &Environment<'_>) -> Compiled {
+    check::compile(parsed, bundle, environment)
 }

@@ -14,6 +14,30 @@ pub(super) fn of_flow() -> Value {
     schemars::schema_for!(FlowFile).to_value()
 }
 
+/// The keys of a flow file that names a blueprint.
+const OFFER_KEYS: &[&str] = &["name", "description", "enabled", "aliases", "blueprint", "parameters", "tests"];
+/// The keys of a flow file that a blueprint does not have: they belong to each offer.
+const NOT_OF_BLUEPRINTS: &[&str] = &["name", "aliases", "enabled", "blueprint", "tests"];
+
+/// The schema of the top level of a flow file that names a blueprint.
+pub(super) fn of_offer() -> Value {
+    let mut schema = of_flow();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.retain(|key, _| OFFER_KEYS.contains(&key.as_str()));
+    }
+    schema["required"] = json!(["blueprint"]);
+    schema
+}
+
+/// The schema of the top level of a blueprint.
+pub(super) fn of_blueprint() -> Value {
+    let mut schema = of_flow();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.retain(|key, _| !NOT_OF_BLUEPRINTS.contains(&key.as_str()));
+    }
+    schema
+}
+
 /// The schema of an action of no known type: the common keys, and others that nobody can judge.
 pub(super) fn of_any_action() -> Value {
     let mut schema = common().clone();

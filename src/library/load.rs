@@ -1,20 +1,33 @@
-//! The one loader: `check`, `dry-run`, `serve` and every command that needs a flow read the folders through it.
+//! The one loader: `check`, `dry-run`, `serve`, reload and every command that needs a flow read the folders through it.
 //!
-//! Promise: what cannot be loaded is a finding with a place, never an early end; every other file still loads.
+//! Promises: what cannot be loaded is a finding with a place, never an early end; every other file still loads. A file
+//! whose bytes, and whatever else its flow depends on, are as they were is neither parsed nor compiled again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::diagnostic::{Diagnostic, Place, Severity, nearest};
+use super::clash;
+use super::files::{self, Content, Hash, Reading, Stamp, Unread, hash_of, shown, walk};
+use super::named::NamedFiles;
+use super::settle::Settling;
+use crate::clock::Micros;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::flow::catalogue::Catalogue;
-use crate::flow::{Bundle, Compiled, Defaults, Environment, compile, named_schemas};
-use crate::yaml;
+use crate::flow::{self, BlueprintText, Bundle, Claim, Compiled, Defaults, Environment, Flow};
 
-/// Bytes of one flow or schema file.
-pub const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Levels of sub-folders below `flows/` and `schemas/`.
-const FOLDER_DEPTH_MAX: usize = 16;
+/// Files that one thread takes at a time.
+const SLICE_FILES: usize = 16;
+
+/// Fewer files than this are not worth another thread.
+const FILES_PER_THREAD_MIN: usize = 32;
+
+/// Extensions of flow files.
+const EXTENSIONS: &[&str] = &["yaml", "yml"];
 
 /// What the loader is told by the settings.
 #[derive(Debug, Clone)]
@@ -23,6 +36,8 @@ pub struct Sources {
     pub flows: PathBuf,
     /// The folder of schemas.
     pub schemas: PathBuf,
+    /// The folder of blueprints.
+    pub blueprints: PathBuf,
     /// Connections: name to connector type.
     pub connections: BTreeMap<String, String>,
     /// `parameters:` of leadflow.yaml.
@@ -37,53 +52,65 @@ pub struct Sources {
     pub catalogue: Arc<Catalogue>,
 }
 
+impl Sources {
+    /// Of everything in the settings that a flow is compiled against.
+    fn fingerprint(&self) -> Hash {
+        let defaults = serde_json::to_vec(&self.defaults).unwrap_or_default();
+        let connections = serde_json::to_vec(&self.connections).unwrap_or_default();
+        let limits = format!("{} {}", self.actions_per_flow_max, self.nesting_max);
+        let parameters = self.parameters.to_string();
+        hash_of([&connections[..], parameters.as_bytes(), &defaults, limits.as_bytes()])
+    }
+}
+
 /// One flow file as loaded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     /// The file as the user knows it.
     pub file: String,
     /// Its text, for rendering findings.
     pub text: Arc<str>,
-    /// What compiling gave; duplicate names are already findings in it.
-    pub compiled: Compiled,
+    /// The flow's name as far as it is known: also for a file that does not compile.
+    pub name: String,
+    /// The flow; absent when a finding is an error.
+    pub flow: Option<Arc<Flow>>,
+    /// Findings, in the order of the file.
+    pub findings: Vec<Diagnostic>,
+    /// The names that it claims, its own first.
+    pub claims: Vec<Claim>,
 }
 
 /// Everything that the folders hold.
 #[derive(Debug, Default)]
 pub struct Folder {
     /// Flow files, sorted by path.
-    pub files: Vec<Loaded>,
+    pub files: Vec<Arc<Loaded>>,
     /// Findings that belong to no flow file (an unreadable folder).
     pub findings: Vec<Diagnostic>,
+    /// Folders of flows that could be read, as the user knows them.
+    pub folders: HashSet<String>,
+    /// Files and folders of flows that are there and cannot be looked into.
+    pub unreadable: Vec<String>,
+    /// Files that are still being written: what was there before stands in `files`.
+    pub unsettled: Vec<String>,
+    /// How many files were parsed and compiled.
+    pub compiled: usize,
 }
 
-/// Loads every flow under `sources.flows`.
+/// Loads every flow under `sources.flows`; of two files with one name, the later one does not load.
 pub fn load(sources: &Sources) -> Folder {
     load_paths(sources, &[&sources.flows])
 }
 
 /// Loads the given files only (`check PATH…`); folders are walked.
 pub fn load_paths(sources: &Sources, paths: &[&Path]) -> Folder {
-    let mut folder = Folder::default();
-    let mut files = Vec::new();
-    for path in paths {
-        walk(path, &["yaml", "yml"], 0, &mut files, &mut folder.findings);
-    }
-    files.sort();
-    files.dedup();
-    let schemas = Schemas::read(&sources.schemas, &mut folder.findings);
-    for path in files {
-        match read(&path) {
-            Ok(text) => folder.files.push(load_text(sources, &schemas, &shown(&path), &text)),
-            Err(finding) => folder.files.push(unreadable(&path, *finding)),
-        }
-    }
-    refuse_clashes(&mut folder.files);
+    let mut folder = Loader::default().look_at(sources, paths, &Look::once());
+    clash::refuse_later(&mut folder.files);
     folder
 }
 
 /// Loads one flow by name, by alias, or by file. The error names what there is.
-pub fn load_one(sources: &Sources, flow: &str) -> Result<Loaded, String> {
+pub fn load_one(sources: &Sources, flow: &str) -> Result<Arc<Loaded>, String> {
     let path = Path::new(flow);
     let is_file = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     if is_file {
@@ -93,10 +120,10 @@ pub fn load_one(sources: &Sources, flow: &str) -> Result<Loaded, String> {
         return load_paths(sources, &[path]).files.pop().ok_or_else(|| format!("cannot read {flow}"));
     }
     let folder = load(sources);
-    let names: Vec<String> = folder.files.iter().map(|file| file.compiled.name.clone()).collect();
-    let answers_to = |file: &Loaded| {
-        file.compiled.name == flow
-            || file.compiled.flow.as_ref().is_some_and(|compiled| compiled.aliases.iter().any(|alias| alias == flow))
+    let names: Vec<String> = folder.files.iter().map(|file| file.name.clone()).collect();
+    let answers_to = |file: &Arc<Loaded>| {
+        file.name == flow
+            || file.flow.as_ref().is_some_and(|compiled| compiled.aliases.iter().any(|alias| alias == flow))
     };
     folder.files.into_iter().find(answers_to).ok_or_else(|| {
         let hint = nearest(flow, names.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
@@ -105,167 +132,264 @@ pub fn load_one(sources: &Sources, flow: &str) -> Result<Loaded, String> {
     })
 }
 
-/// The schema files that flows may name.
-struct Schemas {
-    texts: BTreeMap<String, String>,
-    names: Vec<String>,
+/// How closely to look.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// The machine's time.
+    pub now: Micros,
+    /// Take the system's word for files whose stamp vouches for them; else every byte is read.
+    pub trust_stamps: bool,
+    /// How long a changed file must have been seen unchanged; `None`: it is taken as it is.
+    pub quiet: Option<Duration>,
+    /// Files that somebody has open for writing, as far as the system told: absolute paths.
+    pub being_written: HashSet<PathBuf>,
 }
 
-impl Schemas {
-    fn read(root: &Path, findings: &mut Vec<Diagnostic>) -> Self {
-        let mut files = Vec::new();
-        if root.is_dir() {
-            walk(root, &["json"], 0, &mut files, findings);
+impl Look {
+    /// The look of a command that looks once.
+    pub fn once() -> Self {
+        Self::default()
+    }
+}
+
+/// What a flow was compiled against besides its own text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Dependencies {
+    /// Of the settings.
+    settings: Hash,
+    /// The blueprint that it names, with its content's hash; `None`: not there.
+    blueprint: Option<(String, Option<Hash>)>,
+    /// Schemas that it, or its blueprint, names.
+    named: Vec<(String, Option<Hash>)>,
+    /// Of all names, where one that it names is not there: the suggestion in its finding depends on them.
+    known: Option<Hash>,
+}
+
+/// A file as it was compiled last.
+#[derive(Debug)]
+struct Entry {
+    stamp: Option<Stamp>,
+    hash: Hash,
+    against: Dependencies,
+    loaded: Arc<Loaded>,
+}
+
+/// Loads again and again, and only what has changed.
+#[derive(Debug)]
+pub struct Loader {
+    files: HashMap<PathBuf, Entry>,
+    settling: Settling,
+    schemas: NamedFiles,
+    blueprints: NamedFiles,
+}
+
+impl Default for Loader {
+    fn default() -> Self {
+        let (files, settling) = Default::default();
+        Self { files, settling, schemas: NamedFiles::schemas(), blueprints: NamedFiles::blueprints() }
+    }
+}
+
+/// What became of one file in a look.
+enum Outcome {
+    /// As it was; a newly known stamp.
+    Kept(Arc<Loaded>, Option<Stamp>),
+    Compiled(Entry),
+    /// Changed, and not yet at rest.
+    Unsettled(Hash),
+    Faulty(Arc<Loaded>),
+    Gone,
+}
+
+impl Loader {
+    /// Looks at every flow under `sources.flows`. Clashes of names are not judged here.
+    pub fn look(&mut self, sources: &Sources, look: &Look) -> Folder {
+        self.look_at(sources, &[&sources.flows], look)
+    }
+
+    fn look_at(&mut self, sources: &Sources, roots: &[&Path], look: &Look) -> Folder {
+        let walked = walk(roots, EXTENSIONS);
+        let mut folder = Folder {
+            folders: walked.folders.iter().map(|path| shown(path)).collect(),
+            unreadable: walked.faults.iter().filter(|(path, _)| is_there(path)).map(|(path, _)| shown(path)).collect(),
+            findings: walked.faults.into_iter().map(|(_, finding)| finding).collect(),
+            ..Folder::default()
+        };
+        self.settling.begin();
+        self.schemas.look(&sources.schemas, look, &mut self.settling, &mut folder);
+        self.blueprints.look(&sources.blueprints, look, &mut self.settling, &mut folder);
+        let round = Round { loader: self, sources, settings: sources.fingerprint(), look };
+        let outcomes = round.all(&walked.files);
+        for (path, outcome) in walked.files.into_iter().zip(outcomes) {
+            self.take(path, outcome, look, &mut folder);
         }
-        let mut texts = BTreeMap::new();
-        for path in files {
-            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-            match read(&path) {
-                Ok(text) => {
-                    texts.insert(name, text);
+        self.settling.end();
+        folder
+    }
+
+    fn take(&mut self, path: PathBuf, outcome: Outcome, look: &Look, folder: &mut Folder) {
+        match outcome {
+            Outcome::Kept(loaded, stamp) => {
+                if let (Some(entry), Some(stamp)) = (self.files.get_mut(&path), stamp) {
+                    entry.stamp = Some(stamp);
                 }
-                Err(finding) => findings.push(*finding),
+                folder.files.push(loaded);
             }
-        }
-        let names = texts.keys().cloned().collect();
-        Self { texts, names }
-    }
-}
-
-fn load_text(sources: &Sources, schemas: &Schemas, file: &str, text: &str) -> Loaded {
-    let named = yaml::parse(file, text).0.map(|doc| named_schemas(&doc)).unwrap_or_default();
-    let pinned = named.into_iter().filter_map(|name| schemas.texts.get(&name).map(|text| (name.clone(), text.clone())));
-    let bundle = Bundle {
-        file: file.to_owned(),
-        text: text.to_owned(),
-        schemas: pinned.collect(),
-        parameters: sources.parameters.clone(),
-        defaults: sources.defaults.clone(),
-    };
-    let environment = Environment {
-        catalogue: &sources.catalogue,
-        connections: Some(&sources.connections),
-        schemas_known: &schemas.names,
-        actions_per_flow_max: sources.actions_per_flow_max,
-        nesting_max: sources.nesting_max,
-    };
-    Loaded { file: file.to_owned(), text: Arc::from(text), compiled: compile(bundle, &environment) }
-}
-
-/// Files with one of `extensions` below `path`, links followed, names that start with `.` left out.
-fn walk(path: &Path, extensions: &[&str], depth: usize, files: &mut Vec<PathBuf>, findings: &mut Vec<Diagnostic>) {
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) => {
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let link = path.is_symlink();
-            let message = match (missing, link) {
-                (true, true) => "this link leads nowhere".to_owned(),
-                (true, false) => "there is no such file or folder".to_owned(),
-                _ => error.to_string(),
-            };
-            let mut finding = *fault(path, &message);
-            if missing && !link {
-                finding.help =
-                    Some("make it, start leadflow in the folder that has it, or name another: --flows DIR".into());
+            Outcome::Compiled(entry) => {
+                folder.compiled += 1;
+                folder.files.push(Arc::clone(&entry.loaded));
+                self.files.insert(path, entry);
             }
-            findings.push(finding);
-            return;
-        }
-    };
-    if metadata.is_file() {
-        // A file that was named outright is taken whatever its name; below a folder the extension decides.
-        let wanted = path.extension().is_some_and(|found| extensions.iter().any(|want| found == *want));
-        if wanted || depth == 0 {
-            files.push(path.to_owned());
-        }
-        return;
-    }
-    if depth > FOLDER_DEPTH_MAX {
-        findings
-            .push(*fault(path, &format!("folders nest deeper than {FOLDER_DEPTH_MAX} levels (a link to a parent?)")));
-        return;
-    }
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) => {
-            findings.push(*fault(path, &error.to_string()));
-            return;
-        }
-    };
-    for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            walk(&entry.path(), extensions, depth + 1, files, findings);
-        }
-    }
-}
-
-fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
-    let size = std::fs::metadata(path).map_err(|error| fault(path, &error.to_string()))?.len();
-    if size > FILE_BYTES_MAX {
-        let message = format!("{size} bytes; a file may have {FILE_BYTES_MAX}");
-        return Err(Box::new(Diagnostic::new("file_too_large", at(path), "", message)));
-    }
-    let bytes = std::fs::read(path).map_err(|error| fault(path, &error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
-        let line = valid.matches('\n').count();
-        let mut finding = fault(path, "not UTF-8");
-        finding.place.line = u32::try_from(line).unwrap_or(0) + 1;
-        finding.help = Some("save the file as UTF-8".to_owned());
-        finding
-    })
-}
-
-fn fault(path: &Path, message: &str) -> Box<Diagnostic> {
-    Box::new(Diagnostic::new("unreadable_file", at(path), "", message).severity(Severity::Error))
-}
-
-fn at(path: &Path) -> Place {
-    Place { file: shown(path), line: 1, column: 1, length: 1 }
-}
-
-/// A path as people write it: `flows/a.yaml`, not `./flows/a.yaml`.
-fn shown(path: &Path) -> String {
-    path.strip_prefix("./").unwrap_or(path).to_string_lossy().into_owned()
-}
-
-fn unreadable(path: &Path, finding: Diagnostic) -> Loaded {
-    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Loaded { file: shown(path), text: Arc::from(""), compiled: Compiled { flow: None, name, findings: vec![finding] } }
-}
-
-/// Two flows with one name, or an alias that is taken: the later file does not load. A flow with errors keeps its name.
-fn refuse_clashes(files: &mut [Loaded]) {
-    let mut taken: BTreeMap<String, String> = BTreeMap::new();
-    for loaded in files {
-        let (doc, _) = yaml::parse(&loaded.file, &loaded.text);
-        let mut clashes = Vec::new();
-        let mut own: Vec<&str> = Vec::new();
-        let words = words(loaded, doc.as_ref());
-        for (pointer, word) in &words {
-            if let Some(earlier) = taken.get(word).filter(|_| !own.contains(&word.as_str())) {
-                let place = doc.as_ref().map_or_else(|| at(Path::new(&loaded.file)), |doc| doc.value_place(pointer));
-                let message = format!("`{word}` is taken by {earlier}");
-                let path = yaml::dotted(pointer);
-                clashes.push(Diagnostic::new("duplicate_flow", place, path, message).help("choose another name"));
+            Outcome::Unsettled(hash) => {
+                folder.unsettled.push(shown(&path));
+                folder.files.extend(self.files.get(&path).map(|entry| Arc::clone(&entry.loaded)));
+                self.settling.note(path, hash, look.now);
             }
-            own.push(word);
+            Outcome::Faulty(loaded) => folder.files.push(loaded),
+            Outcome::Gone => {}
         }
-        if !clashes.is_empty() {
-            loaded.compiled.findings.extend(clashes);
-            loaded.compiled.flow = None;
-        }
-        for (_, word) in words {
-            taken.entry(word).or_insert_with(|| loaded.file.clone());
-        }
+    }
+
+    /// Forgets files that are not there any more and that `wanted` does not name.
+    pub fn forget(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.files.retain(|_, entry| wanted(&entry.loaded.file));
     }
 }
 
-/// The names under which a file's flow answers, each with its JSON pointer. Of text that is no YAML none is known.
-fn words(loaded: &Loaded, doc: Option<&yaml::Doc>) -> Vec<(String, String)> {
-    let Some(doc) = doc.filter(|doc| doc.value.is_object()) else { return Vec::new() };
-    let listed = doc.value.get("aliases").and_then(serde_json::Value::as_array).into_iter().flatten().enumerate();
-    let aliases = listed.filter_map(|(index, alias)| Some((format!("/aliases/{index}"), alias.as_str()?.to_owned())));
-    std::iter::once(("/name".to_owned(), loaded.compiled.name.clone())).chain(aliases).collect()
+/// One look, as its threads see it.
+struct Round<'a> {
+    loader: &'a Loader,
+    sources: &'a Sources,
+    settings: Hash,
+    look: &'a Look,
+}
+
+impl Round<'_> {
+    /// Every file, over as many cores as there are and as are worth it.
+    fn all(&self, paths: &[PathBuf]) -> Vec<Outcome> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = cores.min(paths.len() / FILES_PER_THREAD_MIN);
+        if threads <= 1 {
+            return paths.iter().map(|path| self.one(path)).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let done: Mutex<Vec<(usize, Vec<Outcome>)>> = Mutex::default();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    loop {
+                        let start = next.fetch_add(SLICE_FILES, Ordering::Relaxed);
+                        let Some(rest) = paths.get(start..).filter(|rest| !rest.is_empty()) else { break };
+                        let slice = &rest[..rest.len().min(SLICE_FILES)];
+                        let outcomes = slice.iter().map(|path| self.one(path)).collect();
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((start, outcomes));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(start, _)| *start);
+        done.into_iter().flat_map(|(_, outcomes)| outcomes).collect()
+    }
+
+    fn one(&self, path: &Path) -> Outcome {
+        let entry = self.loader.files.get(path);
+        let known = entry.and_then(|entry| entry.stamp).filter(|_| self.look.trust_stamps);
+        let content = match files::read(path, known, self.look.now) {
+            Reading::Unread(Unread::Gone) => return Outcome::Gone,
+            Reading::Unread(Unread::Faulty(finding)) => return Outcome::Faulty(unreadable(path, *finding)),
+            Reading::Same => None,
+            Reading::Read(content) => Some(content),
+        };
+        let same = |entry: &&Entry| content.as_ref().is_none_or(|content| content.hash == entry.hash);
+        if let Some(entry) = entry.filter(same) {
+            if self.is_as_compiled(&entry.against) {
+                let stamp = content.and_then(|content| content.stamp);
+                return Outcome::Kept(Arc::clone(&entry.loaded), stamp);
+            }
+            let stamp = content.map_or(entry.stamp, |content| content.stamp);
+            return Outcome::Compiled(self.compile(path, entry.hash, stamp, &entry.loaded.text));
+        }
+        let Some(Content { hash, bytes, stamp }) = content else { return Outcome::Gone };
+        if !self.loader.settling.is_at_rest(path, hash, self.look) {
+            return Outcome::Unsettled(hash);
+        }
+        match files::text(path, bytes) {
+            Ok(text) => Outcome::Compiled(self.compile(path, hash, stamp, &Arc::from(text))),
+            Err(finding) => Outcome::Faulty(unreadable(path, *finding)),
+        }
+    }
+
+    fn is_as_compiled(&self, against: &Dependencies) -> bool {
+        let Loader { schemas, blueprints, .. } = self.loader;
+        against.settings == self.settings
+            && against.known.is_none_or(|known| known == self.known())
+            && against.blueprint.iter().all(|(name, hash)| blueprints.hash(name) == *hash)
+            && against.named.iter().all(|(name, hash)| schemas.hash(name) == *hash)
+    }
+
+    /// Of all names that a finding may suggest.
+    fn known(&self) -> Hash {
+        hash_of([&self.loader.schemas.names_hash()[..], &self.loader.blueprints.names_hash()[..]])
+    }
+
+    fn compile(&self, path: &Path, hash: Hash, stamp: Option<Stamp>, text: &Arc<str>) -> Entry {
+        let file = shown(path);
+        let Loader { schemas, blueprints, .. } = self.loader;
+        let parsed = flow::parse(&file, text);
+        let blueprint = parsed.blueprint().map(|name| (name.to_owned(), blueprints.hash(name)));
+        let body = blueprint.as_ref().and_then(|(name, _)| {
+            Some(BlueprintText { file: blueprints.file(name)?.to_owned(), text: blueprints.text(name)?.to_owned() })
+        });
+        let mut names = parsed.schema_files();
+        names.extend(body.iter().flat_map(|body| flow::parse(&body.file, &body.text).schema_files()));
+        let named: Vec<(String, Option<Hash>)> =
+            names.into_iter().map(|name| (name.clone(), schemas.hash(&name))).collect();
+        let missing = named.iter().chain(&blueprint).any(|(_, hash)| hash.is_none());
+        let pinned = named.iter().filter_map(|(name, _)| Some((name.clone(), schemas.text(name)?.to_owned())));
+        let bundle = Bundle {
+            file: file.clone(),
+            text: text.to_string(),
+            blueprint: body,
+            schemas: pinned.collect(),
+            parameters: self.sources.parameters.clone(),
+            defaults: self.sources.defaults.clone(),
+        };
+        let environment = Environment {
+            catalogue: &self.sources.catalogue,
+            connections: Some(&self.sources.connections),
+            schemas_known: schemas.names(),
+            blueprints_known: blueprints.names(),
+            actions_per_flow_max: self.sources.actions_per_flow_max,
+            nesting_max: self.sources.nesting_max,
+        };
+        let compiled =
+            std::panic::catch_unwind(AssertUnwindSafe(|| flow::compile_parsed(parsed, bundle, &environment)));
+        let Compiled { flow, name, findings, claims } = compiled.unwrap_or_else(|_| panicked(path));
+        let loaded = Loaded { file, text: Arc::clone(text), name, flow: flow.map(Arc::new), findings, claims };
+        let known = missing.then(|| self.known());
+        let against = Dependencies { settings: self.settings, blueprint, named, known };
+        Entry { stamp, hash, against, loaded: Arc::new(loaded) }
+    }
+}
+
+/// A fault of ours in one file must not keep the others from loading.
+fn panicked(path: &Path) -> Compiled {
+    let message = "leadflow failed on this file; the log has the place in its code";
+    let findings = vec![Diagnostic::new("engine_fault", files::at(path), "", message)];
+    Compiled { flow: None, name: stem(path), findings, claims: Vec::new() }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Whether there is something at `path`, be it a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).map_or_else(|error| error.kind() != std::io::ErrorKind::NotFound, |_| true)
+}
+
+fn unreadable(path: &Path, finding: Diagnostic) -> Arc<Loaded> {
+    let (file, findings) = (shown(path), vec![finding]);
+    Arc::new(Loaded { file, text: Arc::from(""), name: stem(path), flow: None, findings, claims: Vec::new() })
 }

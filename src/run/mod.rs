@@ -203,6 +203,8 @@ pub struct Step {
     pub try_started_at: Option<Micros>,
     /// Its number among the run's changes of variables, from 1; `None`: it changed none.
     pub change: Option<u64>,
+    /// The run that it called.
+    pub child: Option<RunId>,
 }
 
 impl Default for Step {
@@ -221,6 +223,7 @@ impl Default for Step {
             tries: Vec::new(),
             try_started_at: None,
             change: None,
+            child: None,
         }
     }
 }
@@ -281,6 +284,17 @@ pub struct TriggerData {
     pub body: String,
 }
 
+/// The run that called a run by `run_flow`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Its id.
+    pub run: RunId,
+    /// The step that waits: the action's name, and `#` and the loop vector inside a loop.
+    pub step: String,
+    /// How many calls stand above the called run: 1 for the first.
+    pub depth: u32,
+}
+
 /// The identity of a run, beside its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -294,4 +308,6 @@ pub struct Identity {
     pub received_at: Micros,
     /// Whether the lead is a test lead.
     pub is_test: bool,
+    /// The run that called it.
+    pub parent: Option<Parent>,
 }

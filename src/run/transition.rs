@@ -4,6 +4,7 @@
 //! pending --start--> running --succeed--> succeeded      waiting --send----> running (next try)
 //!    |--skip-----> skipped   |--fail-----> failed|timed_out  |--succeed-> succeeded (a delay has passed)
 //!    |--fail-----> failed    |--retry----> waiting           |--fail----> failed
+//!                            |--call-----> waiting (for the run that it called)
 //!    |--cancel---> cancelled |--wait-----> waiting           |--cancel--> cancelled
 //!                            |--close----> succeeded|failed (a container)
 //!                            |--interrupt> waiting (the try does not count)
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use super::{Class, Failure, Step, StepStatus, Try, retry::TRIES_KEPT_MAX};
 use crate::clock::Micros;
+use crate::ids::RunId;
 
 /// Something that happened to an action.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +81,13 @@ pub enum StepEvent {
         /// Until when.
         until: Micros,
     },
+    /// It called a run and waits for it.
+    Call {
+        /// The called run.
+        run: RunId,
+        /// Until when at most.
+        until: Option<Micros>,
+    },
     /// The node stopped, or died, while a try was in flight: the try does not count, its outcome is unknown.
     Interrupt {
         /// When.
@@ -103,6 +112,7 @@ impl StepEvent {
             Self::Close { .. } => "close",
             Self::Retry { .. } => "retry",
             Self::Wait { .. } => "wait",
+            Self::Call { .. } => "call",
             Self::Interrupt { .. } => "interrupt",
             Self::Cancel { .. } => "cancel",
         }
@@ -170,6 +180,11 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
             step.status = Waiting;
             step.due_at = Some(until);
         }
+        (Running, StepEvent::Call { run, until }) if step.try_started_at.is_none() => {
+            step.status = Waiting;
+            step.due_at = until;
+            step.child = Some(run);
+        }
         (Running, StepEvent::Interrupt { at }) if step.try_started_at.is_some() => {
             end_try(&mut step, at, "unknown_outcome");
             step.possible_repeat = true;
@@ -226,6 +241,7 @@ mod tests {
             StepEvent::Close { at: 3, outputs: Value::Null, outcome: None, failure: None },
             StepEvent::Retry { at: 3, due_at: 9, failure },
             StepEvent::Wait { until: 9 },
+            StepEvent::Call { run: RunId::new(7), until: None },
             StepEvent::Interrupt { at: 4 },
             StepEvent::Cancel { at: 5 },
         ]
@@ -249,6 +265,7 @@ mod tests {
             ("running", false, "close", "succeeded"),
             ("running", false, "retry", "waiting"),
             ("running", false, "wait", "waiting"),
+            ("running", false, "call", "waiting"),
             ("running", false, "cancel", "cancelled"),
             ("running", true, "succeed", "succeeded"),
             ("running", true, "fail", "failed"),

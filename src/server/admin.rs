@@ -65,7 +65,8 @@ async fn respond(shared: &Shared, peer: IpAddr, head: &Parts, request_id: RunId)
 
 /// The token, or without one the name by which this machine is called.
 fn admit(shared: &Shared, peer: IpAddr, head: &Parts) -> Result<(), Refusal> {
-    let Some(token) = &shared.config.admin_token else {
+    let hot = shared.controls.now();
+    let Some(token) = &hot.admin_token else {
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
         if host.is_some_and(is_loopback_host) {
             return Ok(());
@@ -77,7 +78,7 @@ fn admit(shared: &Shared, peer: IpAddr, head: &Parts) -> Result<(), Refusal> {
     if given.is_some_and(|given| same(token, given)) {
         return Ok(());
     }
-    if let Err(secs) = shared.failed_auth.take(limits::address_key(peer), shared.deps.clock.now()) {
+    if let Err(secs) = hot.failed_auth.take(limits::address_key(peer), shared.deps.clock.now()) {
         let detail = "too many requests with a wrong token came from this address";
         return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail).retry_after(secs));
     }

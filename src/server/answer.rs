@@ -56,7 +56,7 @@ async fn wait(
     answer: oneshot::Receiver<Answered>,
     request_id: RunId,
 ) -> Result<Reply, Refusal> {
-    let wait_max = shared.config.limits.respond_wait;
+    let wait_max = shared.controls.now().limits.respond_wait;
     match tokio::time::timeout(wait_max, answer).await {
         Ok(Ok(Answered::Respond(answer))) => responded(answer, run_id, request_id),
         Ok(Ok(Answered::EndedWithout)) => Ok(stored(StatusCode::ACCEPTED, "accepted", run_id, request_id)),

@@ -81,7 +81,8 @@ async fn respond(
 
 /// The URL's and the headers' size, on either listener.
 pub(super) fn check_limits(shared: &Shared, head: &Parts) -> Result<(), Refusal> {
-    let limits = &shared.config.limits;
+    let hot = shared.controls.now();
+    let limits = &hot.limits;
     let url_bytes = head.uri.path_and_query().map_or(0, |url| url.as_str().len());
     if url_bytes > limits.url_bytes_max {
         let detail = format!("the URL is longer than limits.url ({} bytes)", limits.url_bytes_max);
@@ -112,7 +113,7 @@ fn admit(
     name: Option<String>,
     rest: Option<Vec<String>>,
 ) -> Result<Admitted, Refusal> {
-    let now = shared.deps.clock.now();
+    let (now, hot) = (shared.deps.clock.now(), shared.controls.now());
     let query = target::query(&head.uri);
     let name = name.unwrap_or_default();
     let slot = shared.deps.keys.verify(&name, &query, now);
@@ -122,8 +123,8 @@ fn admit(
         Authentication::None => true,
     });
     let Some((live, is_alias)) = known else {
-        let client = address::client(peer, &head.headers, &shared.trusted_proxies);
-        return Err(match shared.failed_auth.take(limits::address_key(client), now) {
+        let client = address::client(peer, &head.headers, &hot.trusted_proxies);
+        return Err(match hot.failed_auth.take(limits::address_key(client), now) {
             Ok(()) => Refusal::unauthorized(),
             Err(secs) => {
                 let detail = "too many requests with a wrong URL came from this address";
@@ -147,7 +148,7 @@ fn admit(
     if !trigger.methods.iter().any(|method| method == head.method.as_str()) {
         return Err(Refusal::method_not_allowed(trigger.methods.join(", ")));
     }
-    if let Some(buckets) = &shared.flow_rate
+    if let Some(buckets) = &hot.flow_rate
         && let Err(secs) = buckets.take(live.flow.name.clone(), now)
     {
         let detail = "more requests came for this flow than limits.rate_per_flow";
@@ -164,7 +165,8 @@ async fn receive(
     body: Incoming,
     request_id: RunId,
 ) -> Result<Reply, Refusal> {
-    let limits = &shared.config.limits;
+    let hot = shared.controls.now();
+    let limits = &hot.limits;
     let raw = body::read(body, limits.body.body_bytes_max, limits.body_timeout).await?;
     let headers = stored_headers(head);
     let text = match request::decode(&headers, &raw, &limits.body) {
@@ -200,7 +202,7 @@ async fn keep(
     }
     let mut headers = stored_headers(head);
     // Unpacked where possible, so that people can read it; then it is no longer encoded.
-    let unpacked = request::unpack(&headers, raw, &shared.config.limits.body).map(std::borrow::Cow::into_owned);
+    let unpacked = request::unpack(&headers, raw, &shared.controls.now().limits.body).map(std::borrow::Cow::into_owned);
     if unpacked.is_ok() {
         headers.retain(|(name, _)| name != CONTENT_ENCODING.as_str());
     }

@@ -60,11 +60,21 @@ impl KeyRing {
         Ok(Self { live: ArcSwap::from_pointee(keys), used: Mutex::default() })
     }
 
-    /// Reads the slots again: after a rotation, here or by another process. The key stays for the life of the process.
+    /// Reads the slots again: after a rotation, here or by another process. The key stays as it is.
     pub async fn reload(&self, store: &dyn Store) -> StoreResult<()> {
         let slots = store.keys().await?;
         let key = self.live.load().key.clone();
         self.live.store(Arc::new(Keys::new(key, slots)));
+        Ok(())
+    }
+
+    /// Signs and verifies with another key from now on: `configured`, or the store's where the settings name none.
+    pub async fn set_key(&self, store: &dyn Store, configured: Option<Secret>) -> StoreResult<()> {
+        let key = match configured {
+            Some(key) => key,
+            None => Secret::new(stored_key(store).await?),
+        };
+        self.live.store(Arc::new(Keys::new(key, store.keys().await?)));
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -16,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use super::late::{Late, LateHead};
 use super::problem::Reply;
@@ -41,24 +42,26 @@ pub(super) struct Bounds {
 
 /// Serves `listener` until `stop` is true (or its sender is gone), then drains: nothing new is accepted, idle
 /// connections are closed, requests in flight are answered within the grace.
-pub(super) async fn serve<H, F>(listener: TcpListener, bounds: Bounds, mut stop: watch::Receiver<bool>, handler: H)
+/// `bounds` are asked for each connection: they may change.
+pub(super) async fn serve<B, H, F>(listener: TcpListener, bounds: B, mut stop: watch::Receiver<bool>, handler: H)
 where
+    B: Fn() -> Bounds,
     H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(bounds.connections_max.max(1)));
+    let slots = Arc::new(Slots::default());
     let graceful = GracefulShutdown::new();
     {
         let mut stopped = pin!(stop.wait_for(|stop| *stop));
         loop {
             // The slot is taken first: connections over the limit wait in the kernel's backlog, not in our memory.
-            let next = async { (Arc::clone(&slots).acquire_owned().await, accept(&listener).await) };
+            let next = async { (slots.take(|| bounds().connections_max).await, accept(&listener).await) };
             let (slot, (stream, peer)) = tokio::select! {
                 biased;
                 _ = &mut stopped => break,
                 next = next => next,
             };
-            let handler = handler.clone();
+            let (handler, bounds) = (handler.clone(), bounds());
             let service = service_fn(move |request| {
                 let reply = handler(peer, request);
                 async move { Ok::<_, Infallible>(reply.await) }
@@ -81,13 +84,44 @@ where
         }
     }
     drop(listener);
-    if tokio::time::timeout(bounds.grace + LAST_ANSWERS, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(bounds().grace + LAST_ANSWERS, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still in flight when the grace time ended");
     }
 }
 
 /// Runs are handed back when the grace time ends; this long the requests that waited for them have to hear of it.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Open connections.
+#[derive(Debug, Default)]
+struct Slots {
+    open: AtomicUsize,
+    closed: Notify,
+}
+
+/// One of them; it is free again when dropped.
+struct Slot(Arc<Slots>);
+
+impl Slots {
+    /// Waits until fewer than `most()` connections are open, and opens one. Called by one task alone.
+    async fn take(self: &Arc<Self>, most: impl Fn() -> usize) -> Slot {
+        loop {
+            let closed = self.closed.notified();
+            if self.open.load(Ordering::SeqCst) < most().max(1) {
+                self.open.fetch_add(1, Ordering::SeqCst);
+                return Slot(Arc::clone(self));
+            }
+            closed.await;
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.closed.notify_one();
+    }
+}
 
 /// HTTP/1 only: sniffing the protocol would run before any of hyper's timers.
 fn builder(bounds: &Bounds) -> http1::Builder {

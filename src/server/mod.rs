@@ -10,6 +10,7 @@ mod address;
 mod admin;
 mod answer;
 mod body;
+mod controls;
 mod ingress;
 pub mod keys;
 mod late;
@@ -22,7 +23,7 @@ mod target;
 pub mod view;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,10 +32,11 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::engine::Accept;
-use crate::library::Library;
+use crate::library::{Library, Reload};
 use crate::secret::Secret;
 use crate::settings::{Limits, Settings};
 use crate::store::Store;
+pub use controls::Controls;
 pub use keys::KeyRing;
 
 /// How often the times of use of URL keys are stored.
@@ -82,6 +84,8 @@ pub struct Deps {
     pub keys: Arc<KeyRing>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Whoever reloads when asked.
+    pub reload: Arc<dyn Reload>,
 }
 
 /// Why the server cannot start.
@@ -118,19 +122,15 @@ pub struct Server {
     public_addr: SocketAddr,
     admin: TcpListener,
     admin_addr: SocketAddr,
-    config: Config,
-    trusted_proxies: Vec<address::Network>,
+    controls: Arc<Controls>,
     deps: Deps,
 }
 
 /// What every request handler sees.
 struct Shared {
-    config: Config,
-    trusted_proxies: Vec<address::Network>,
+    controls: Arc<Controls>,
     deps: Deps,
     metrics: metrics::Metrics,
-    failed_auth: limits::Buckets<IpAddr>,
-    flow_rate: Option<limits::Buckets<String>>,
     /// True once the server stops.
     stop: watch::Receiver<bool>,
 }
@@ -138,18 +138,15 @@ struct Shared {
 impl Server {
     /// Binds both listeners. Clients can connect from now on; they are served by [`Server::run`].
     pub async fn bind(config: Config, deps: Deps) -> Result<Self, BindError> {
-        match &config.admin_token {
-            Some(token) if token.expose().trim().is_empty() => return Err(BindError::TokenEmpty),
-            None if !config.admin_listen.ip().to_canonical().is_loopback() => {
-                return Err(BindError::TokenRequired(config.admin_listen));
-            }
-            _ => {}
-        }
-        let networks = config.trusted_proxies.iter().map(|text| address::Network::parse(text));
-        let trusted_proxies = networks.collect::<Result<_, _>>().map_err(BindError::TrustedProxies)?;
+        let controls = Arc::new(Controls::new(&config)?);
         let (public, public_addr) = listen("public", "public.listen", config.public_listen).await?;
         let (admin, admin_addr) = listen("admin", "admin.listen", config.admin_listen).await?;
-        Ok(Self { public, public_addr, admin, admin_addr, config, trusted_proxies, deps })
+        Ok(Self { public, public_addr, admin, admin_addr, controls, deps })
+    }
+
+    /// What may be changed while the server runs.
+    pub fn controls(&self) -> Arc<Controls> {
+        Arc::clone(&self.controls)
     }
 
     /// The address of the public listener, with the port that it got.
@@ -166,20 +163,10 @@ impl Server {
     /// once, requests in flight are answered within the grace time, and only then does the admin listener close, so
     /// that `/readyz` tells of the drain.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let limits = &self.config.limits;
-        let bounds = listener::Bounds {
-            connections_max: limits.connections_max,
-            header_timeout: limits.header_timeout,
-            write_stall_max: limits.body_timeout,
-            // Room beyond the limits, so that a URL a few times too long still gets its own answer (414).
-            head_bytes_max: limits.headers_bytes_max + 4 * limits.url_bytes_max,
-            grace: self.config.shutdown_grace,
-        };
+        let (for_public, for_admin) = (Arc::clone(&self.controls), Arc::clone(&self.controls));
+        let (public_bounds, admin_bounds) = (move || for_public.now().bounds, move || for_admin.now().bounds);
         let shared = Arc::new(Shared {
-            failed_auth: limits::Buckets::new(limits.failed_auth_per_address),
-            flow_rate: limits.rate_per_flow.map(limits::Buckets::new),
-            config: self.config,
-            trusted_proxies: self.trusted_proxies,
+            controls: self.controls,
             deps: self.deps,
             metrics: metrics::Metrics::default(),
             stop: stop.clone(),
@@ -188,12 +175,12 @@ impl Server {
         let for_public = Arc::clone(&shared);
         let public = async {
             let handler = move |peer, request| ingress::handle(Arc::clone(&for_public), peer, request);
-            listener::serve(self.public, bounds, stop, handler).await;
+            listener::serve(self.public, public_bounds, stop, handler).await;
             admin_stop.send_replace(true);
         };
         let for_admin = Arc::clone(&shared);
         let handler = move |peer, request| admin::handle(Arc::clone(&for_admin), peer, request);
-        let admin = listener::serve(self.admin, bounds, admin_stopped.clone(), handler);
+        let admin = listener::serve(self.admin, admin_bounds, admin_stopped.clone(), handler);
         tokio::join!(public, admin, flush_key_use(&shared, admin_stopped));
     }
 }

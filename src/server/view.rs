@@ -204,6 +204,7 @@ mod tests {
             outcome: None,
             possible_repeat: true,
             io: StepIo {
+                child: None,
                 inputs: Some(json!({"to": "x"})),
                 outputs: None,
                 error: Some(Failure::terminal("bad_address", "no")),
@@ -215,34 +216,15 @@ mod tests {
 
     fn run(steps: Vec<StepRow>) -> StoredRun {
         let run_id = RunId::new(1_700_000_000_000_000);
-        let run = RunRow {
-            run_id,
-            flow: "a".into(),
-            text_id: 1,
-            status: RunStatus::Failed,
-            code: None,
-            is_test: true,
-            received_at: 1_700_000_000_000_000,
-            finished_at: None,
-            lane: String::new(),
-            due_at: 0,
-            owner: None,
-            epoch: 1,
-            strikes: 0,
-            inflight: Vec::new(),
-            cancel: false,
-            duplicate_of: None,
-            origin_run: None,
-            key_run: run_id,
-            answer: None,
-            trigger: Some(TriggerData {
-                method: "POST".into(),
-                path: vec![],
-                query: vec![("a".into(), "1".into()), ("a".into(), "2".into()), ("a".into(), "3".into())],
-                headers: vec![],
-                body: "\u{feff}{\"b\": 1}".into(),
-            }),
+        let trigger = TriggerData {
+            method: "POST".into(),
+            path: vec![],
+            query: vec![("a".into(), "1".into()), ("a".into(), "2".into()), ("a".into(), "3".into())],
+            headers: vec![],
+            body: "\u{feff}{\"b\": 1}".into(),
         };
+        let row = RunRow::queued(run_id, "a".into(), 1, 1_700_000_000_000_000, trigger);
+        let run = RunRow { status: RunStatus::Failed, is_test: true, epoch: 1, ..row };
         StoredRun { run, steps }
     }
 

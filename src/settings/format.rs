@@ -49,9 +49,7 @@ pub(super) struct File {
     /// How long ended runs are kept.
     pub retention: Retention,
     /// How the folders are watched.
-    #[serde(default)]
-    #[schemars(extend("x-not-yet" = "reload"))]
-    pub reload: Value,
+    pub reload: Reload,
     /// Calls to the outside.
     pub outbound: Outbound,
     /// Who is told when something needs a person.
@@ -251,6 +249,20 @@ pub(super) struct Retention {
     pub rejected: Span,
     /// Duplicates.
     pub duplicates: Span,
+}
+
+/// `reload:`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reload {
+    /// How often everything is read again, whatever the system said of changes.
+    pub poll: Span,
+    /// How long a changed file must be at rest before it is taken.
+    pub quiet: Span,
+    /// How long a file must be gone before its flow unloads.
+    pub unload_after: Span,
+    /// How long the flows of a folder that is empty all at once go on to answer.
+    pub empty_folder_grace: Span,
 }
 
 /// `outbound:`.

@@ -69,6 +69,26 @@ pub struct Loaded {
     pub origins: Option<Origins>,
     /// Keys (JSON pointers) whose reference could not be followed: their values are unknown.
     pub unresolved: BTreeSet<String>,
+    /// Every file that the settings depend on, whether it is there or not: the settings, their overlay, what `${file:…}`
+    /// names, certificates.
+    pub files: BTreeSet<PathBuf>,
+}
+
+impl Loaded {
+    /// Where the key at `pointer` (JSON) is set; the first line of the settings file where it is not.
+    pub fn place(&self, pointer: &str) -> crate::diagnostic::Place {
+        match &self.origins {
+            Some(origins) => origins.layers.key_place(pointer),
+            None => crate::diagnostic::Place { file: FILE_NAME.to_owned(), line: 1, column: 1, length: 1 },
+        }
+    }
+}
+
+/// The settings file and its overlay, whether they are there or not.
+pub fn own_files(options: &LoadOptions) -> BTreeSet<PathBuf> {
+    let main = options.config.clone().unwrap_or_else(|| PathBuf::from(FILE_NAME));
+    let overlay = options.env.as_ref().map(|name| overlay(&main, name));
+    overlay.into_iter().chain([main]).collect()
 }
 
 /// The merged document before typing, with the origin of each node: what `leadflow settings` prints.
@@ -101,7 +121,8 @@ pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<
     }
     if docs.len() != files.len() + 1 {
         let (settings, assumed, origins) = (None, None, None);
-        return Ok(Loaded { settings, assumed, findings, texts: files, origins, unresolved: BTreeSet::new() });
+        let (unresolved, own) = (BTreeSet::new(), own_files(options));
+        return Ok(Loaded { settings, assumed, findings, texts: files, origins, unresolved, files: own });
     }
     let layers = Layers::new(docs);
     let mut value = layers.value.clone();
@@ -119,7 +140,14 @@ pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<
         settings = resolve::settings(known, place, options).map_err(|misfit| findings.push(misfit.at(&layers))).ok();
     }
     let origins = Some(Origins { layers, value, references: references.used, marks });
-    Ok(Loaded { settings, assumed, findings, texts: files, origins, unresolved: references.unresolved })
+    let mut depends = own_files(options);
+    depends.append(&mut references.files);
+    if let Some(settings) = &settings {
+        let own = settings.connections.values().flat_map(|connection| &connection.ca);
+        depends.extend(settings.outbound_ca.iter().chain(own).cloned());
+    }
+    let unresolved = references.unresolved;
+    Ok(Loaded { settings, assumed, findings, texts: files, origins, unresolved, files: depends })
 }
 
 fn order(finding: &Diagnostic) -> (&str, u32, u32) {

@@ -24,9 +24,10 @@ use serde_json::Value;
 
 use crate::flow::Defaults;
 use crate::library::load::Sources;
+use crate::library::reload::Timing;
 use crate::secret::Secret;
 use crate::triggers::request::BodyLimits;
-pub use load::{LoadError, LoadOptions, Loaded, Mode, Origins, load, settings_schema};
+pub use load::{LoadError, LoadOptions, Loaded, Mode, Origins, load, own_files, settings_schema};
 
 /// Resolved settings.
 #[derive(Debug, Clone)]
@@ -65,6 +66,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Retention.
     pub retention: crate::engine::Retention,
+    /// How the folders are watched.
+    pub reload: Timing,
     /// Private addresses that any call may reach although a value chose the host (CIDR or host names).
     pub outbound_allow_private: Vec<String>,
     /// PEM files of further certificate authorities for every call.
@@ -83,6 +86,7 @@ impl Settings {
         Sources {
             flows: self.flows.clone(),
             schemas: self.schemas.clone(),
+            blueprints: self.blueprints(),
             connections: self.connections.iter().map(|(name, own)| (name.clone(), own.kind.clone())).collect(),
             parameters: self.parameters.clone(),
             defaults: self.defaults.clone(),
@@ -90,6 +94,11 @@ impl Settings {
             nesting_max: self.limits.nesting,
             catalogue: Arc::new(crate::actions::catalogue()),
         }
+    }
+
+    /// The folder of blueprints: beside the folder of flows.
+    pub fn blueprints(&self) -> PathBuf {
+        self.flows.parent().map_or_else(|| PathBuf::from("blueprints"), |beside| beside.join("blueprints"))
     }
 
     /// The database of the embedded store.
@@ -109,7 +118,7 @@ impl Settings {
 }
 
 /// One connection of leadflow.yaml, secrets resolved.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Connection {
     /// The connector type.
     pub kind: String,
@@ -134,7 +143,7 @@ impl std::fmt::Debug for Connection {
 }
 
 /// `limits:`, each with its unit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Bodies.
     pub body: BodyLimits,

@@ -1,7 +1,7 @@
 //! `${env:NAME}` and `${file:PATH}`: the only way in which a secret enters the settings.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -33,6 +33,8 @@ pub(super) struct References {
     pub used: BTreeSet<String>,
     /// Values whose reference could not be followed.
     pub unresolved: BTreeSet<String>,
+    /// Files that were named, whether they can be read or not.
+    pub files: BTreeSet<PathBuf>,
     /// What was wrong.
     pub findings: Vec<Diagnostic>,
 }
@@ -85,9 +87,14 @@ impl Walk<'_> {
                 Part::Env(name) => (self.variables)(name).ok_or_else(|| {
                     self.missing(pointer, "unset_variable", format!("the environment variable {name} is not set"))
                 }),
-                Part::File(path) => read_secret(&self.base.join(path)).map_err(|cause| {
-                    self.missing(pointer, "missing_file", format!("the file {path} cannot be read: {cause}"))
-                }),
+                Part::File(path) => {
+                    let whole = self.base.join(path);
+                    let read = read_secret(&whole);
+                    self.references.files.insert(whole);
+                    read.map_err(|cause| {
+                        self.missing(pointer, "missing_file", format!("the file {path} cannot be read: {cause}"))
+                    })
+                }
                 Part::Strange(text) => Err(Diagnostic::new(
                     "bad_reference",
                     self.layers.value_place(pointer),

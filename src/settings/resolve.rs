@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -13,8 +14,12 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::Retention;
 use crate::flow::Defaults;
 use crate::flow::retry::RetryPolicy;
+use crate::library::reload::{Rules, Timing};
 use crate::triggers::request::BodyLimits;
 use crate::yaml::{child, dotted};
+
+/// The shortest `reload.poll`: everything is read each time.
+const POLL_MIN: Duration = Duration::from_millis(100);
 
 /// Where relative paths start, and the file that the settings come from.
 #[derive(Debug)]
@@ -122,6 +127,14 @@ pub(super) fn settings(mut value: Value, place: Place, options: &LoadOptions) ->
         defaults,
         limits: limits(&file.limits),
         retention: retention(&file.retention),
+        reload: Timing {
+            poll: file.reload.poll.0.max(POLL_MIN),
+            quiet: file.reload.quiet.0,
+            rules: Rules {
+                unload_after: file.reload.unload_after.0,
+                empty_folder_grace: file.reload.empty_folder_grace.0,
+            },
+        },
         outbound_allow_private: file.outbound.allow_private,
         outbound_ca: file.outbound.ca.iter().map(whole).collect(),
         shutdown_grace: file.shutdown_grace.0,

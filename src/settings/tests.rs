@@ -96,8 +96,7 @@ fn each_slip_gives_one_finding_with_its_place_and_fix() {
 
 #[test]
 fn what_does_not_exist_yet_is_refused_not_ignored() {
-    expect("reload: { poll: 5s }\n", "not_yet", "1:1", "comes with a later version");
-    expect("telemetry: { otlp: null }\n", "not_yet", "1:1", "");
+    expect("telemetry: { otlp: null }\n", "not_yet", "1:1", "comes with a later version");
     expect("public:\n  tls: { certificate: a.crt, key: a.key }\n", "not_yet", "2:3", "");
     expect("store: { type: postgres }\n", "not_yet", "1:16", "");
     expect("connections:\n  crm: { type: dataverse }\n", "not_yet", "2:16", "");

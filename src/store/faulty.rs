@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
-    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, NewRun, PruneBefore, RecordRow,
-    RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
+    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
+    TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -22,6 +23,10 @@ pub enum FailAt {
     Before,
     /// It is performed, and its answer is lost.
     After,
+    /// It is not performed, and neither it nor any later call is ever answered: the process was killed before it.
+    KilledBefore,
+    /// It is performed, and neither it nor any later call is ever answered: the process was killed behind it.
+    KilledAfter,
 }
 
 /// Wraps a store and fails one of its calls. A test instrument: nothing outside tests makes one.
@@ -54,7 +59,12 @@ impl<S: Store + ?Sized> Faulty<S> {
         &'a self,
         call: impl FnOnce(&'a S) -> Fut<'a, StoreResult<T>>,
     ) -> Fut<'a, StoreResult<T>> {
-        let chosen = self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.nth;
+        let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let chosen = number == self.nth;
+        let is_killed = matches!(self.fail_at, FailAt::KilledBefore | FailAt::KilledAfter);
+        if is_killed && self.nth > 0 && number > self.nth {
+            return Box::pin(std::future::pending());
+        }
         let fault = || Err(StoreError::Unavailable("a fault of the test".to_owned()));
         if self.down.load(Ordering::SeqCst) {
             return Box::pin(std::future::ready(fault()));
@@ -67,6 +77,14 @@ impl<S: Store + ?Sized> Faulty<S> {
                 Box::pin(async move {
                     drop(performed.await);
                     fault()
+                })
+            }
+            (true, FailAt::KilledBefore) => Box::pin(std::future::pending()),
+            (true, FailAt::KilledAfter) => {
+                let performed = call(&self.inner);
+                Box::pin(async move {
+                    drop(performed.await);
+                    std::future::pending().await
                 })
             }
         }
@@ -95,6 +113,8 @@ pass! {
     request_cancel(run: RunId, now: Micros) -> CancelAnswer;
     release_held(code: &str, lane: Option<&str>, now: Micros) -> u64;
     pin_text(text: FlowText, now: Micros) -> TextId;
+    pin_texts(texts: Vec<FlowText>, now: Micros) -> Vec<TextId>;
+    set_live(change: LiveChange) -> ();
     prune(before: PruneBefore) -> u64;
     meta_or_insert(key: &str, fresh: &str) -> String;
     rotate_key(flow: &str, slot: &str, now: Micros) -> u32;
@@ -107,6 +127,7 @@ pass! {
     lanes(now: Micros) -> Vec<LaneState>;
     unfinished(flow: &str, cap: u64) -> u64;
     text(id: TextId) -> Option<FlowText>;
+    live() -> Live;
     list_rejected(flow: Option<&str>, limit: usize) -> Vec<RejectedRow>;
     find_rejected(part: &str, limit: usize) -> Vec<RejectedRow>;
     list_records(entity: Option<&str>, limit: usize) -> Vec<RecordRow>;

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod faulty;
+pub mod hidden;
 mod intake;
 pub mod sqlite;
 
@@ -15,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::{Fut, Micros};
-use crate::flow::secure::{MASK, Secure};
+use crate::flow::secure::Secure;
 use crate::ids::RunId;
-use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
+use crate::run::{Failure, Parent, RunStatus, StepStatus, TriggerData, Try};
 use crate::schema::BodyError;
 
 /// Why a verb failed.
@@ -93,6 +94,8 @@ pub struct RunRow {
     pub origin_run: Option<RunId>,
     /// The run whose idempotency keys it uses.
     pub key_run: RunId,
+    /// The run that called it.
+    pub parent: Option<Parent>,
     /// The answer that `respond` gave.
     pub answer: Option<Value>,
     /// What the request brought. Lists leave it out.
@@ -121,6 +124,7 @@ impl RunRow {
             duplicate_of: None,
             origin_run: None,
             key_run: run_id,
+            parent: None,
             answer: None,
             trigger: Some(trigger),
         }
@@ -169,21 +173,9 @@ pub struct StepIo {
     /// What of it is hidden: by whoever shows it while the run goes on, by the store once it has ended.
     #[serde(default)]
     pub secure: Secure,
-}
-
-impl StepIo {
-    /// Blots out what is secure. A code and a null stay: they hold nothing.
-    pub fn hide(&mut self) {
-        let Secure { inputs, outputs, error } = self.secure;
-        for (value, is_secure) in [(&mut self.inputs, inputs), (&mut self.outputs, outputs)] {
-            if let Some(value) = value.as_mut().filter(|value| is_secure && !value.is_null()) {
-                *value = Value::from(MASK);
-            }
-        }
-        if let Some(failure) = self.error.as_mut().filter(|_| error) {
-            MASK.clone_into(&mut failure.message);
-        }
-    }
+    /// The run that it called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<RunId>,
 }
 
 /// A write to the embedded `records`: in the same transaction as the journal.
@@ -243,6 +235,10 @@ pub struct RunCommit {
     pub steps: Vec<StepRow>,
     /// Records to write.
     pub records: Vec<RecordWrite>,
+    /// Runs that it calls: stored in the same commit, so that a call happens once.
+    pub starts: Vec<NewRun>,
+    /// The run that waits for this one, and the time from which it may be claimed if nobody works on it.
+    pub wakes: Option<(RunId, Micros)>,
 }
 
 /// How many runs of a lane a node can take.
@@ -278,15 +274,6 @@ pub struct StoredRun {
     pub steps: Vec<StepRow>,
 }
 
-impl StoredRun {
-    /// The run as it may be shown.
-    #[must_use]
-    pub fn hidden(mut self) -> Self {
-        self.steps.iter_mut().for_each(|step| step.io.hide());
-        self
-    }
-}
-
 /// A pinned flow text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowText {
@@ -296,6 +283,43 @@ pub struct FlowText {
     pub flow: String,
     /// The bundle as JSON text.
     pub bundle: String,
+}
+
+/// One row of `live`: the last good version of a flow file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveRow {
+    /// The file as the user knows it.
+    pub file: String,
+    /// The flow's name.
+    pub flow: String,
+    /// The pinned text.
+    pub text_id: TextId,
+    /// The digest of the text. Read, never written: it belongs to the text.
+    pub digest: String,
+    /// The generation of the live set that brought this version.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: Micros,
+}
+
+/// What was live last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Live {
+    /// The last generation that was stored; 0: none yet.
+    pub generation: u64,
+    /// The files, by name. A row whose text is gone is left out.
+    pub rows: Vec<LiveRow>,
+}
+
+/// A change of what is live.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LiveChange {
+    /// The generation of the live set after it. The stored one never goes back.
+    pub generation: u64,
+    /// Rows to write, one a file.
+    pub put: Vec<LiveRow>,
+    /// Files whose rows go. A file that is in `put` too keeps what that says.
+    pub remove: Vec<String>,
 }
 
 /// A refused but authenticated request.
@@ -469,8 +493,13 @@ pub trait Store: Send + Sync + 'static {
     fn release_held(&self, code: &str, lane: Option<&str>, now: Micros) -> Fut<'_, StoreResult<u64>>;
     /// Stores a flow text once; the id of the same digest ever after.
     fn pin_text(&self, text: FlowText, now: Micros) -> Fut<'_, StoreResult<TextId>>;
+    /// [`Store::pin_text`] for several texts in one transaction; the ids in their order. Call it with slices: everybody
+    /// else waits for as long as it takes.
+    fn pin_texts(&self, texts: Vec<FlowText>, now: Micros) -> Fut<'_, StoreResult<Vec<TextId>>>;
+    /// Changes what is live, in one transaction.
+    fn set_live(&self, change: LiveChange) -> Fut<'_, StoreResult<()>>;
     /// Deletes what is too old; answers how many rows went. Steps and payloads go with their runs; a text goes when no
-    /// run uses it and its flow pinned a later one. Embedded records stay.
+    /// run uses it, it is not live, and its flow pinned a later one. Embedded records stay.
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
     /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
@@ -498,6 +527,8 @@ pub trait Store: Send + Sync + 'static {
     fn unfinished(&self, flow: &str, cap: u64) -> Fut<'_, StoreResult<u64>>;
     /// A pinned text.
     fn text(&self, id: TextId) -> Fut<'_, StoreResult<Option<FlowText>>>;
+    /// What is live, or was when the last server stopped.
+    fn live(&self) -> Fut<'_, StoreResult<Live>>;
     /// Rejected requests without bodies, newest first.
     fn list_rejected(&self, flow: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>>;
     /// Rejected requests whose id starts or ends with `part`, with bodies; at most `limit`.

@@ -54,6 +54,11 @@ pub struct Doc {
     pub nodes: HashMap<String, Located>,
 }
 
+/// `value` as YAML in block style.
+pub fn to_text(value: &Value) -> Result<String, String> {
+    serde_yaml::to_string(value).map_err(|error| error.to_string())
+}
+
 /// Parses `text`. The document is there whenever there was no syntax error (duplicate keys, unquoted `{{` and
 /// the like are findings beside it).
 pub fn parse(file: &str, text: &str) -> (Option<Doc>, Vec<Diagnostic>) {

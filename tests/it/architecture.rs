@@ -229,6 +229,7 @@ fn every_extension_is_listed_and_documented() {
         let bundle = leadflow::flow::Bundle {
             file: format!("{}.yaml", spec.kind),
             text: text.clone(),
+            blueprint: None,
             schemas: BTreeMap::new(),
             parameters: serde_json::json!({}),
             defaults: leadflow::flow::Defaults::default(),
@@ -237,6 +238,7 @@ fn every_extension_is_listed_and_documented() {
             catalogue: &catalogue,
             connections: Some(&connections),
             schemas_known: &[],
+            blueprints_known: &[],
             actions_per_flow_max: 500,
             nesting_max: 8,
         };

@@ -64,6 +64,7 @@ fn flow() -> Flow {
     let bundle = Bundle {
         file: "swept.yaml".into(),
         text: FLOW.into(),
+        blueprint: None,
         schemas: BTreeMap::new(),
         parameters: serde_json::json!({}),
         defaults: Defaults::default(),
@@ -72,6 +73,7 @@ fn flow() -> Flow {
         catalogue: &catalogue,
         connections: Some(&connections),
         schemas_known: &[],
+        blueprints_known: &[],
         actions_per_flow_max: 500,
         nesting_max: 8,
     };
@@ -134,6 +136,7 @@ async fn play(target: Target, nth: usize) -> bool {
     let other_side = Arc::new(OtherSide { store: Arc::clone(&inner), bodies: Mutex::default() });
     let effects = Arc::new(FaultyEffects::new(Shared(Arc::clone(&other_side)), effect_nth, strike));
     let engine = Engine::new(Config {
+        library: std::sync::Arc::new(leadflow::library::Library::default()),
         store: Arc::clone(&store) as Arc<dyn Store>,
         effects: Arc::clone(&effects) as Arc<dyn Effects>,
         connections: connections(),

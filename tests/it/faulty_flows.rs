@@ -33,6 +33,7 @@ fn compile(file: &str, text: &str) -> flow::Compiled {
     let bundle = Bundle {
         file: file.to_owned(),
         text: text.to_owned(),
+        blueprint: None,
         schemas: BTreeMap::from([(SCHEMA_FILE.to_owned(), schema)]),
         parameters: serde_json::json!({}),
         defaults: Defaults::default(),
@@ -41,6 +42,7 @@ fn compile(file: &str, text: &str) -> flow::Compiled {
         catalogue: &catalogue,
         connections: Some(&connections),
         schemas_known: &[SCHEMA_FILE.to_owned()],
+        blueprints_known: &[],
         actions_per_flow_max: 500,
         nesting_max: 8,
     };

@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod crash;
+mod data_actions;
 mod drain;
 mod fault_sweep;
 mod faulty_flows;
@@ -11,7 +12,9 @@ mod http_answers;
 mod main_path;
 mod properties;
 mod readme;
+mod reload;
 mod smtp;
 mod smtp_flow;
 mod support;
 mod synced;
+mod variables_crash;

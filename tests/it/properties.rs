@@ -29,6 +29,7 @@ fn flow(file: &str) -> Arc<Flow> {
     let bundle = Bundle {
         file: file.to_owned(),
         text: read(file),
+        blueprint: None,
         schemas: BTreeMap::from([("marketplace-lead.json".to_owned(), read("schemas/marketplace-lead.json"))]),
         parameters: json!({}),
         defaults: Defaults::default(),
@@ -37,6 +38,7 @@ fn flow(file: &str) -> Arc<Flow> {
         catalogue: &catalogue,
         connections: Some(&connections),
         schemas_known: &["marketplace-lead.json".to_owned()],
+        blueprints_known: &[],
         actions_per_flow_max: 500,
         nesting_max: 8,
     };
@@ -70,6 +72,7 @@ fn open() -> Connections {
 fn through(flow: &Arc<Flow>, lead: &Value) -> (DryRun, Vec<Value>) {
     let recorded = Arc::new(Recorded::new());
     let dry = RUNTIME.block_on(dry_run(DryInput {
+        library: std::sync::Arc::default(),
         flow: Arc::clone(flow),
         connections: open(),
         effects: Arc::clone(&recorded) as _,

@@ -390,4 +390,32 @@ The limit is `limits.nesting` in leadflow.yaml (8 levels). Deep nesting is hard 
 conditions with `and`, use `switch` for a chain of conditions, or move a part into a flow of its own.
 ",
     ),
+    error(
+        "unknown_blueprint",
+        "a flow names a blueprint that is not there",
+        "\
+`blueprint: NAME` is the file blueprints/NAME.yaml beside the folder of flows: a whole flow file
+without a name, whose parameters each flow gives values.
+
+    # blueprints/marketplace-lead.yaml
+    parameters: { owner: null, entity: leads }     # null: each flow must give it
+    trigger: { type: request, schema: marketplace-lead.json }
+    actions: [ … ]
+
+    # flows/contoso-backup.yaml
+    blueprint: marketplace-lead
+    parameters: { owner: sales@contoso.com }
+",
+    ),
+    error(
+        "missing_parameter",
+        "a parameter of the blueprint has no value",
+        "\
+A parameter that is null in the blueprint must be given by each flow, or under `parameters:` of
+leadflow.yaml:
+
+    blueprint: marketplace-lead
+    parameters: { owner: sales@contoso.com }
+",
+    ),
 ];

@@ -428,4 +428,28 @@ An action of type `terminate` with `status: failed` and no `code` of its own. It
 the history: `leadflow runs show ID`.
 ",
     ),
+    error(
+        "call_too_deep",
+        "flows call each other too deep",
+        "\
+A run that `run_flow` made may call another one, up to 8 levels. `leadflow check` refuses circles; a
+chain that is longer than that wants to be one flow.
+",
+    ),
+    error(
+        "unknown_flow",
+        "`run_flow` names a flow that is not there",
+        "\
+The flow must be live when the action runs: `leadflow flows` lists what is. A flow that is off, or
+whose file does not check, cannot be called.
+",
+    ),
+    error(
+        "called_run_gone",
+        "the run that `run_flow` called is not in the store any more",
+        "\
+Somebody removed it, or `retention` did. What it did is done; call the flow again with
+`leadflow runs resubmit`.
+",
+    ),
 ];

@@ -89,4 +89,40 @@ A number of bytes with its unit: 512B 64KiB 1MiB 10MB. KiB is 1024 bytes, KB is 
 A number per second, minute or hour: 20/s 500/m 1000/h. A rate needs its unit.
 ",
     ),
+    warning(
+        "needs_restart",
+        "a setting that was changed counts from the next start on",
+        "\
+Everything in leadflow.yaml is taken over while the server runs, but for its listeners, the data folder,
+the store and the log's format: they keep their old value until a restart. `leadflow reload --wait` and
+`/readyz` tell so as long as the file and the server differ.
+",
+    ),
+    error(
+        "settings_not_applied",
+        "settings that check could not be taken over by the running server",
+        "\
+The server goes on with the settings that held before: nothing is half applied. The message says what
+stood in the way, such as a certificate that cannot be read or an admin token that was removed although
+the admin listener can be reached from outside.
+",
+    ),
+    warning(
+        "file_vanished",
+        "a flow file is gone and its flow still answers",
+        "\
+Editors, `git checkout` and network drives make files vanish for a moment, so a flow unloads only when
+its file was missed for `reload.unload_after` (10 s). To unload it at once: `leadflow reload --wait`. To
+turn a flow off and keep its file, write  enabled: false.
+",
+    ),
+    warning(
+        "folder_emptied",
+        "a folder of flows is empty all at once and its flows still answer",
+        "\
+A drive that is not mounted looks like a folder whose files were all deleted. So these flows go on to
+answer for `reload.empty_folder_grace` (5 m), and leadflow tells when they unload. If it is meant: turn
+flows off with  enabled: false  before their files go, or wait.
+",
+    ),
 ];

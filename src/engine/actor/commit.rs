@@ -11,17 +11,19 @@ use crate::engine::lanes::Permit;
 use crate::engine::ports::Drain;
 use crate::flow::Action;
 use crate::flow::plan::Kind;
-use crate::flow::secure::MASK;
 use crate::run::advance::Event;
 use crate::run::blocks::cause;
 use crate::run::transition::StepEvent;
 use crate::run::{RunStatus, Step, StepKey, StepStatus};
+use crate::store::hidden::{SECURE_ANSWER, hide_answer};
 use crate::store::{Inflight, RunCommit, StepIo, StepRow, StoreError};
 
 /// The first wait before a commit that the store could not take is tried again; it doubles up to [`COMMIT_WAIT_MAX`].
 const COMMIT_WAIT_MIN: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often a run that waits for a called one is looked at when no signal came.
+const CALL_POLL: Duration = Duration::from_secs(60);
 /// The due time of a run that waits for somebody, not for a time.
 const NEVER: Micros = Micros::MAX;
 
@@ -78,6 +80,12 @@ impl Actor {
             self.ports.answers.forget(self.identity.run_id);
         }
         self.changed = false;
+        self.accepting = false;
+        self.to_start.extend(std::mem::take(&mut self.deferred));
+        self.listen();
+        if self.identity.parent.is_some() && commit.wakes.is_some() || !commit.starts.is_empty() {
+            self.ports.lanes.wake();
+        }
         self.done = commit.release;
         if commit.release && commit.status != RunStatus::Held && commit.due_at <= self.ports.clock.now() {
             self.ports.lanes.add_backlog(&commit.lane);
@@ -111,18 +119,28 @@ impl Actor {
             answer: self.answer.as_ref().and_then(|answer| self.stored_answer(answer)),
             steps: self.rows(),
             records: std::mem::take(&mut self.records),
+            starts: std::mem::take(&mut self.starts),
+            wakes: self.wakes(at),
         }
     }
 
-    /// The answer as it is kept: one that is secure is given to whoever waits, and only its status is remembered.
+    /// The answer as it is kept. One that is secure is given to whoever waits, and only its status is remembered; a run
+    /// that called this one finds it in the store, so there it stays, hidden from readers.
     fn stored_answer(&self, answer: &Answer) -> Option<serde_json::Value> {
-        let is_secure = self.flow.actions.iter().any(|action| action.secure.inputs && action.kind == RESPOND);
         let mut stored = serde_json::to_value(answer).ok()?;
-        if is_secure {
-            stored["headers"] = serde_json::json!([]);
-            stored["body"] = MASK.into();
+        if self.flow.actions.iter().any(|action| action.secure.inputs && action.kind == RESPOND) {
+            stored[SECURE_ANSWER] = true.into();
+            if self.identity.parent.is_none() {
+                hide_answer(&mut stored);
+            }
         }
         Some(stored)
+    }
+
+    /// The run that waits for this one, once there is something to tell it.
+    fn wakes(&self, at: Micros) -> Option<(crate::ids::RunId, Micros)> {
+        let told = self.answer.is_some() || self.state.settled.is_some();
+        self.identity.parent.as_ref().filter(|_| told).map(|parent| (parent.run, at))
     }
 
     /// The tries that this commit names begin now.
@@ -155,7 +173,7 @@ impl Actor {
             return (RunStatus::Running, permit.lane().to_owned(), at);
         }
         debug_assert!(inflight.is_empty());
-        if !(self.to_start.is_empty() && self.to_close.is_empty()) {
+        if !(self.to_start.is_empty() && self.to_close.is_empty() && self.deferred.is_empty()) || self.look_at_calls {
             let status = if self.is_busy() { RunStatus::Running } else { RunStatus::Waiting };
             return (status, String::new(), at);
         }
@@ -166,10 +184,17 @@ impl Actor {
             return (status, wanting.lane.clone(), at);
         }
         let timer = self.timers().min();
+        if !self.calls.is_empty() {
+            let look_at = at.saturating_add(micros(CALL_POLL));
+            return (RunStatus::Waiting, String::new(), timer.map_or(look_at, |(due_at, _)| due_at.min(look_at)));
+        }
         match (timer, &self.hold) {
             (Some((due_at, key)), _) => {
-                let expires_at =
-                    self.identity.received_at.saturating_add(micros(self.ports.limits.run_duration)).saturating_add(1);
+                let expires_at = self
+                    .identity
+                    .received_at
+                    .saturating_add(micros(self.ports.limits().run_duration))
+                    .saturating_add(1);
                 (RunStatus::Waiting, self.timer_lane(key), due_at.min(expires_at.max(at)))
             }
             (None, Some((_, lane))) => (RunStatus::Held, lane.clone(), NEVER),
@@ -190,8 +215,14 @@ impl Actor {
         if self.is_busy() {
             return true;
         }
-        let near = at.saturating_add(micros(self.ports.limits.keep_in_memory));
+        let near = at.saturating_add(micros(self.ports.limits().keep_in_memory));
         let timer = self.timers().map(|(due_at, _)| due_at).min();
+        if self.wanting.is_empty()
+            && self.patience.is_some_and(|until| at < until)
+            && *self.ports.drain.borrow() == Drain::No
+        {
+            return true;
+        }
         self.wanting.is_empty() && *self.ports.drain.borrow() == Drain::No && timer.is_some_and(|due| due <= near)
     }
 
@@ -241,6 +272,7 @@ fn row(action: &Action, key: &StepKey, step: &Step) -> StepRow {
             tries: step.tries.clone(),
             change: step.change,
             secure: action.secure,
+            child: step.child,
         },
     }
 }

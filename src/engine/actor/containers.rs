@@ -163,7 +163,7 @@ impl Actor {
             Kind::Scope => json!({ "result": self.results(key) }),
             Kind::If | Kind::Until | Kind::Leaf => Value::Null,
         };
-        let limit = self.ports.limits.outputs_bytes_max;
+        let limit = self.ports.limits().outputs_bytes_max;
         if size_of(&outputs, limit) <= limit {
             return Ok(outputs);
         }

@@ -65,7 +65,7 @@ impl Actor {
 
     /// Changes a variable and numbers the change, so that a restart makes the same changes in the same order.
     pub(super) fn change_variable(&mut self, at: Micros, key: &StepKey, change: &Change) {
-        match self.values.change(change, self.ports.limits.outputs_bytes_max) {
+        match self.values.change(change, self.ports.limits().outputs_bytes_max) {
             Ok(number) => {
                 if let Some(step) = self.state.steps.get_mut(key) {
                     step.change = Some(number);

@@ -3,6 +3,7 @@
 //! Promise: an effect starts only after the commit that names it in `inflight`; pure actions never commit alone; with
 //! nothing in flight and nothing due soon the run goes back to the store and leaves memory.
 
+mod calls;
 mod commit;
 mod containers;
 mod data;
@@ -13,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::Answered;
 use super::lanes::Permit;
 use super::perform::{Attempt, perform};
 use super::ports::{Drain, OpenConnection, Ports};
@@ -25,11 +27,12 @@ use crate::clock::{Micros, micros};
 use crate::connectors::{Operation, Outcome};
 use crate::flow::Flow;
 use crate::flow::plan::Kind;
+use crate::ids::RunId;
 use crate::outbound::Effect;
 use crate::run::advance::{Event, Todo, advance};
 use crate::run::transition::{Illegal, StepEvent};
 use crate::run::{Failure, Identity, RunState, RunStatus, Step, StepKey, StepStatus};
-use crate::store::RecordWrite;
+use crate::store::{NewRun, RecordWrite};
 
 /// A started action that wants a slot of its lane.
 struct Wanting {
@@ -99,6 +102,22 @@ pub(super) struct Actor {
     cancel: watch::Receiver<bool>,
     /// Actions that may start.
     to_start: VecDeque<StepKey>,
+    /// Actions that wait until the run is stored: they call other runs.
+    deferred: Vec<StepKey>,
+    /// The run is not stored yet.
+    pub(super) accepting: bool,
+    /// Called runs that it waits for.
+    calls: BTreeMap<StepKey, RunId>,
+    /// Called runs that the next commit stores.
+    starts: Vec<NewRun>,
+    /// Signals of called runs on this node, not listened to yet.
+    signals: Vec<oneshot::Receiver<Answered>>,
+    /// Tasks that listen to them.
+    listening: JoinSet<()>,
+    /// Some called run has to be looked at.
+    look_at_calls: bool,
+    /// Until when the run stays in memory for a called one.
+    patience: Option<Micros>,
     /// Containers in which everything has ended, and whether badly.
     to_close: VecDeque<(StepKey, bool)>,
     /// Something happened since the last commit.
@@ -129,6 +148,7 @@ enum Woken {
     Due,
     Cancel,
     Drain,
+    Called,
 }
 
 impl Actor {
@@ -158,6 +178,14 @@ impl Actor {
             cancel,
             to_start: VecDeque::new(),
             to_close: VecDeque::new(),
+            deferred: Vec::new(),
+            accepting: false,
+            calls: BTreeMap::new(),
+            starts: Vec::new(),
+            signals: Vec::new(),
+            listening: JoinSet::new(),
+            look_at_calls: false,
+            patience: None,
             changed: false,
             admits,
             done: false,
@@ -176,10 +204,11 @@ impl Actor {
         let age = at.saturating_sub(self.identity.received_at);
         if *self.cancel.borrow() {
             self.stop(RunStatus::Cancelled);
-        } else if age > micros(self.ports.limits.run_duration) {
+        } else if age > micros(self.ports.limits().run_duration) {
             self.stop(RunStatus::TimedOut);
         } else {
             self.terminate_again();
+            self.resume_calls();
             self.apply(Event::Begin { at });
             self.turn();
         }
@@ -189,6 +218,7 @@ impl Actor {
     /// Runs until the run has ended or is given back. The first commit is done already when `committed`.
     /// Answers whether the run has ended.
     pub(super) async fn run(mut self, committed: bool) -> bool {
+        self.look_at_calls().await;
         if !committed && !self.commit().await {
             return false;
         }
@@ -208,7 +238,9 @@ impl Actor {
                     self.end_early(RunStatus::Cancelled, None);
                 }
                 Woken::Drain => self.give_up_flights(),
+                Woken::Called => self.look_at_calls = true,
             }
+            self.look_at_calls().await;
             self.turn();
             if self.is_unchanged() {
                 continue;
@@ -248,7 +280,7 @@ impl Actor {
 
     /// No new effect from now on; those in flight may end within the grace time.
     fn end_early(&mut self, status: RunStatus, code: Option<String>) {
-        let at = self.ports.clock.now() + micros(self.ports.limits.cancel_grace);
+        let at = self.ports.clock.now() + micros(self.ports.limits().cancel_grace);
         let at = self.ending.as_ref().map_or(at, |ending| ending.at);
         self.ending = Some(Ending { at, status, code });
         self.to_start.clear();
@@ -274,6 +306,7 @@ impl Actor {
             Ok(()) = self.cancel.changed(), if !cancelling => Woken::Cancel,
             // A phase between "running" and "give up" changes what `admit` allows, nothing else.
             Ok(()) = drain.changed() => if *drain.borrow() == Drain::GiveUp { Woken::Drain } else { Woken::Due },
+            Some(_) = self.listening.join_next() => Woken::Called,
             () = std::future::ready(()), if busy => Woken::Due,
             () = sleep_until(clock.as_ref(), due) => Woken::Due,
         }
@@ -281,7 +314,9 @@ impl Actor {
 
     /// Whether there is more to do at once than one commit takes.
     fn is_busy(&self) -> bool {
-        !(self.to_start.is_empty() && self.to_close.is_empty()) && *self.ports.drain.borrow() == Drain::No
+        let idle =
+            self.to_start.is_empty() && self.to_close.is_empty() && self.deferred.is_empty() && !self.look_at_calls;
+        !idle && self.admits && *self.ports.drain.borrow() == Drain::No
     }
 
     /// The task's result; a panic is a failed step, found by its task.
@@ -345,7 +380,11 @@ impl Actor {
     fn pump(&mut self) {
         while self.ending.is_none() && self.unwritten.len() < STEPS_PER_COMMIT {
             if let Some(key) = self.to_start.pop_front() {
-                self.start(&key);
+                if self.accepting && self.flow.actions[key.node].kind == crate::actions::run_flow::KIND {
+                    self.deferred.push(key);
+                } else {
+                    self.start(&key);
+                }
             } else if let Some((key, bad)) = self.to_close.pop_front() {
                 self.close(&key, bad);
             } else {
@@ -392,8 +431,10 @@ impl Actor {
             .map(|(key, _)| key.clone())
             .collect();
         for key in due {
+            if self.calls.contains_key(&key) {
+                self.call_timed_out(&key);
             // Only an action that has begun a try waits for a retry; any other one waits for its own time.
-            if self.state.steps.get(&key).is_some_and(|step| step.tries.is_empty()) {
+            } else if self.state.steps.get(&key).is_some_and(|step| step.tries.is_empty()) {
                 self.succeed(key, Value::Null, None, false);
             } else {
                 self.prepare(&key);
@@ -430,6 +471,7 @@ impl Actor {
                 effects: Arc::clone(&self.ports.effects),
                 connection: wanting.connection,
                 action: action.name.clone(),
+                secure: action.secure.inputs,
                 identity: self.identity.clone(),
                 idx: wanting.key.idx.clone(),
                 operation: wanting.operation,
@@ -460,7 +502,8 @@ impl Actor {
         let timers = self.timers().map(|(due_at, _)| due_at);
         // A wanting action looks for a slot again each time; the poll is only for what no signal tells.
         let poll = (!self.wanting.is_empty()).then(|| self.ports.clock.now() + micros(LANE_POLL));
-        timers.chain(self.ending.as_ref().map(|ending| ending.at)).chain(poll).min()
+        let patience = self.patience.filter(|_| !self.calls.is_empty());
+        timers.chain(self.ending.as_ref().map(|ending| ending.at)).chain(poll).chain(patience).min()
     }
 }
 

@@ -50,12 +50,12 @@ impl Actor {
             }
         }
         if let Some(control) = &action.control {
-            let inputs = containers::decide(control, &scope, at, self.ports.limits.iterations_max)?;
+            let inputs = containers::decide(control, &scope, at, self.ports.limits().iterations_max)?;
             return Ok(Rendered::Inputs { inputs, guard_blank: false });
         }
         let mut inputs = action.inputs.render(&scope)?;
         if !action.per_item.is_empty() {
-            data::render_per_item(&mut inputs, &action.per_item, &scope, &self.ports.limits)?;
+            data::render_per_item(&mut inputs, &action.per_item, &scope, &self.ports.limits())?;
         }
         Ok(Rendered::Inputs { inputs, guard_blank: all_blank(&action.guard, &scope) })
     }
@@ -82,7 +82,7 @@ impl Actor {
             url_from_value: action.url_from_value,
             guard_blank,
             schema: action.schema.clone(),
-            outputs_bytes_max: self.ports.limits.outputs_bytes_max,
+            outputs_bytes_max: self.ports.limits().outputs_bytes_max,
         };
         let inputs = self.state.steps.get(key).and_then(|step| step.inputs.as_ref()).unwrap_or(&Value::Null);
         let next = match actions::find(&action.kind) {
@@ -107,6 +107,7 @@ impl Actor {
                 self.succeed(key.clone(), Value::Null, None, false);
             }
             Ok(Next::SetVariable(change)) => self.change_variable(at, key, &change),
+            Ok(Next::StartRun(call)) => self.call(key, &call),
             Ok(Next::Terminate(end)) => {
                 self.succeed(key.clone(), Value::Null, None, false);
                 self.end_early(end.run_status(), self.shown_code(key.node, end.code));
@@ -137,7 +138,8 @@ impl Actor {
             Err(failure) => self.fail(at, key, failure),
             Ok(Effect::Record(write)) => match connection.connector.on_reply(&operation, &cx, 0, Reply::Record) {
                 Progress::Done(Ok(outcome)) => {
-                    self.ports.effects.note_record(&action, &write);
+                    let secure = self.flow.actions[key.node].secure.inputs;
+                    self.ports.effects.note_record(&action, &write, secure);
                     self.records.push(write);
                     self.succeed(key.clone(), outcome.outputs, outcome.outcome, outcome.possible_repeat);
                 }
@@ -156,7 +158,7 @@ impl Actor {
 
     pub(super) fn succeed(&mut self, key: StepKey, outputs: Value, outcome: Option<String>, possible_repeat: bool) {
         let at = self.ports.clock.now();
-        let limit = self.ports.limits.outputs_bytes_max;
+        let limit = self.ports.limits().outputs_bytes_max;
         let event = if size_of(&outputs, limit) > limit {
             let failure = Failure::terminal(
                 "outputs_too_large",

@@ -5,6 +5,7 @@
 
 mod actions;
 mod blocks;
+pub(super) mod blueprint;
 mod comments;
 mod fixed;
 mod host;
@@ -26,22 +27,37 @@ use sha2::{Digest, Sha256};
 
 use super::format::{FlowFile, TriggerFile};
 use super::variables::Variable;
-use super::{Bundle, Compiled, Environment, Flow, PathPattern, schema};
+use super::{Bundle, Claim, Compiled, Environment, Flow, Parsed, PathPattern, schema};
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::template::is_template;
 use crate::yaml::{self, Doc, child};
 
-pub(super) fn compile(bundle: Bundle, environment: &Environment<'_>) -> Compiled {
+pub(super) fn compile(parsed: Parsed, bundle: Bundle, environment: &Environment<'_>) -> Compiled {
     let stem = stem(&bundle.file).to_owned();
-    let (doc, findings) = yaml::parse(&bundle.file, &bundle.text);
+    let Parsed { doc, findings } = parsed;
     let Some(doc) = doc else {
-        return Compiled { flow: None, name: stem, findings };
+        return Compiled { flow: None, name: stem, findings, claims: Vec::new() };
     };
     let mut linter = Linter { doc: &doc, bundle: &bundle, environment, variables: Vec::new(), findings };
-    let (name, draft) = linter.flow(&stem);
+    let is_offer = doc.value.get("blueprint").is_some();
+    let (name, draft) = if is_offer { linter.offer(&stem) } else { linter.flow(&stem) };
     let findings = in_order(linter.findings);
+    let claims = claims(&doc, &name);
     let flow = draft.filter(|_| !has_errors(&findings)).map(|draft| draft.into_flow(&name, bundle));
-    Compiled { flow, name, findings }
+    Compiled { flow, name, findings, claims }
+}
+
+/// The names under which a file's flow answers.
+fn claims(doc: &Doc, name: &str) -> Vec<Claim> {
+    if !doc.value.is_object() {
+        return Vec::new();
+    }
+    let listed = doc.value.get("aliases").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let aliases = listed.filter_map(|(index, alias)| Some((format!("/aliases/{index}"), alias.as_str()?)));
+    let words = std::iter::once(("/name".to_owned(), name)).chain(aliases);
+    words
+        .map(|(at, word)| Claim { word: word.to_owned(), path: yaml::dotted(&at), place: doc.value_place(&at) })
+        .collect()
 }
 
 /// The file's name without folders and extension.
@@ -52,7 +68,11 @@ fn stem(file: &str) -> &str {
 
 /// Findings in the order of the file; one that was met twice (through an alias) is told once.
 fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    findings.sort_by(|a, b| (a.place.line, a.place.column, a.code).cmp(&(b.place.line, b.place.column, b.code)));
+    // Those of the flow's own file come first, then those of its blueprint.
+    let own = findings.first().map(|finding| finding.place.file.clone());
+    let order =
+        |finding: &Diagnostic| (Some(&finding.place.file) != own.as_ref(), finding.place.line, finding.place.column);
+    findings.sort_by(|a, b| order(a).cmp(&order(b)).then(a.code.cmp(b.code)));
     findings.dedup_by(|b, a| a.code == b.code && a.place == b.place && a.message == b.message);
     findings
 }
@@ -95,15 +115,20 @@ impl Linter<'_> {
         let checked = shape::check(self.doc, "", "a flow", &keys, &parameters, &mut self.findings);
         let Some(file) = self.read::<FlowFile>("", &checked.value) else { return (stem.to_owned(), None) };
         let name = self.flow_name(&file, stem);
+        (name, Some(self.body(file, &checked, parameters)))
+    }
+
+    /// Variables, trigger and actions of a checked file.
+    fn body(&mut self, file: FlowFile, checked: &shape::Checked, parameters: Value) -> Draft {
         self.variables = self.variables(&file);
         let trigger_file = file.trigger.as_ref();
-        let trigger = self.trigger(&checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
+        let trigger = self.trigger(checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
         let (actions, plan) = self.actions(&trigger, &parameters);
         let responds = actions
             .iter()
             .any(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds));
         let variables = std::mem::take(&mut self.variables);
-        (name, Some(Draft { file, parameters, variables, trigger, plan, actions, responds }))
+        Draft { file, parameters, variables, trigger, plan, actions, responds }
     }
 
     /// A checked block as its struct. The check drops what does not fit, so this fails only where check and struct

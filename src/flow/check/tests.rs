@@ -20,6 +20,7 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
     let bundle = Bundle {
         file: file.into(),
         text: text.into(),
+        blueprint: None,
         schemas: BTreeMap::from([("lead.json".into(), LEAD_SCHEMA.into()), ("broken.json".into(), "{".into())]),
         parameters: json!({"team": "sales@contoso.com", "owner": "nobody"}),
         defaults: Defaults::default(),
@@ -28,10 +29,11 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
         catalogue: &catalogue,
         connections,
         schemas_known: &["lead.json".to_owned()],
+        blueprints_known: &[],
         actions_per_flow_max: 5,
         nesting_max: 8,
     };
-    compile(bundle, &environment)
+    crate::flow::compile(bundle, &environment)
 }
 
 fn compiled(text: &str) -> Compiled {
@@ -168,10 +170,10 @@ fn keys_and_types_of_an_action_are_told_once_each() {
     case("type: create_record", "type: update_record", &[("not_yet", 2, 11)]);
     case("\ntype: create_record", "", &[("missing_key", 1, 5)]);
     case("name: a", "name: 1a", &[("bad_name", 1, 11)]);
-    case("name: a", "name: a\nsecure: [inputs]", &[("not_yet", 2, 5)]);
+    case("name: a", "name: a\non_unknown: hold", &[("not_yet", 2, 5)]);
     case("name: a", "name: a\ntimeout: 30", &[("bad_duration", 2, 14)]);
     case("name: a", "name: a\ntimeout: soon", &[("bad_duration", 2, 14)]);
-    case("name: a", "name: a\nrun_after: {x: [failed]}", &[("not_yet", 2, 5)]);
+    case("name: a", "name: a\nrun_after: {x: [failed]}", &[("unknown_run_after", 2, 17)]);
     case("name: a", "name: a\nrun_after: x", &[("wrong_type", 2, 16)]);
     case("name: a", "name: a\nretry: {policy: fix}", &[("invalid_value", 2, 21)]);
     case("name: a", "name: a\nretry: {policy: none, count: 2}", &[("bad_retry", 2, 34)]);

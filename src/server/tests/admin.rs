@@ -4,33 +4,19 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::ids::RunId;
-use crate::run::RunStatus;
+use crate::run::{RunStatus, TriggerData};
 use crate::store::{RunRow, StoredRun};
 
 fn run(flow: &str, at: i64) -> StoredRun {
-    let run_id = RunId::new(at);
-    let run = RunRow {
-        run_id,
-        flow: flow.into(),
-        text_id: 1,
-        status: RunStatus::Succeeded,
-        code: None,
-        is_test: false,
-        received_at: at,
-        finished_at: Some(at + 5),
-        lane: String::new(),
-        due_at: 0,
-        owner: None,
-        epoch: 1,
-        strikes: 0,
-        inflight: Vec::new(),
-        cancel: false,
-        duplicate_of: None,
-        origin_run: None,
-        key_run: run_id,
-        answer: None,
-        trigger: None,
+    let trigger = TriggerData {
+        method: "POST".into(),
+        path: Vec::new(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        body: "{}".into(),
     };
+    let row = RunRow::queued(RunId::new(at), flow.into(), 1, at, trigger);
+    let run = RunRow { status: RunStatus::Succeeded, finished_at: Some(at + 5), epoch: 1, trigger: None, ..row };
     StoredRun { run, steps: Vec::new() }
 }
 
@@ -120,7 +106,14 @@ async fn what_would_be_open_to_everybody_does_not_start() {
         let store: Arc<dyn Store> = Arc::new(FakeStore::default());
         let keys = Arc::new(KeyRing::load(store.as_ref(), None).await.expect("a working store"));
         let (library, accept) = (Arc::new(Library::default()), Arc::new(FakeEngine::default()));
-        let deps = Deps { library, accept, store, keys, clock: Arc::new(SystemClock) };
+        let deps = Deps {
+            library,
+            accept,
+            store,
+            keys,
+            clock: Arc::new(SystemClock),
+            reload: Arc::new(FakeReload::default()),
+        };
         Server::bind(config, deps).await.map(|_| ()).map_err(|error| error.to_string())
     };
     let wide = "0.0.0.0:0".parse().expect("address");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::clock::{Fut, Micros};
 use crate::engine::{Accept, Accepted};
 use crate::ids::RunId;
-use crate::library::LiveFlow;
+use crate::library::{LiveFlow, Reload, Verdict};
 use crate::run::{RunStatus, TriggerData};
 use crate::store::*;
 
@@ -106,6 +106,15 @@ impl Store for FakeStore {
     fn pin_text(&self, _: FlowText, _: Micros) -> Fut<'_, StoreResult<TextId>> {
         unused()
     }
+    fn pin_texts(&self, _: Vec<FlowText>, _: Micros) -> Fut<'_, StoreResult<Vec<TextId>>> {
+        unused()
+    }
+    fn set_live(&self, _: LiveChange) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn live(&self) -> Fut<'_, StoreResult<Live>> {
+        unused()
+    }
     fn prune(&self, _: PruneBefore) -> Fut<'_, StoreResult<u64>> {
         unused()
     }
@@ -162,5 +171,20 @@ impl Accept for FakeEngine {
             let planned = lock(&self.planned).pop_front();
             planned.unwrap_or_else(|| Accepted::Run { run_id: RunId::new(1_700_000_000_000_000), answer: None })
         })
+    }
+}
+
+/// Remembers who asked for a reload, and answers as it was told.
+#[derive(Default)]
+pub(super) struct FakeReload {
+    pub(super) asked: Mutex<Vec<bool>>,
+    pub(super) verdict: Mutex<Verdict>,
+}
+
+impl Reload for FakeReload {
+    fn reload(&self, wait: bool) -> Fut<'_, Verdict> {
+        lock(&self.asked).push(wait);
+        let verdict = lock(&self.verdict).clone();
+        Box::pin(std::future::ready(Verdict { waited: wait, ..verdict }))
     }
 }

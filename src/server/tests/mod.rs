@@ -25,7 +25,7 @@ use crate::library::{FlowSet, LiveFlow};
 use crate::schema::Validation;
 use crate::triggers::request::BodyLimits;
 use crate::units::Rate;
-use fakes::{FakeEngine, FakeStore};
+use fakes::{FakeEngine, FakeReload, FakeStore};
 
 /// A running server and everything round it.
 struct Site<S = FakeStore> {
@@ -34,6 +34,7 @@ struct Site<S = FakeStore> {
     engine: Arc<FakeEngine>,
     store: Arc<S>,
     keys: Arc<KeyRing>,
+    reload: Arc<FakeReload>,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
 }
@@ -105,6 +106,7 @@ fn flow(name: &str) -> Flow {
         bundle: Bundle {
             file: format!("flows/{name}.yaml"),
             text: String::new(),
+            blueprint: None,
             schemas: BTreeMap::new(),
             parameters: json!({}),
             defaults: Defaults::default(),
@@ -147,18 +149,20 @@ impl<S: Store> Site<S> {
         let keys = Arc::new(KeyRing::load(store.as_ref(), None).await.expect("a working store"));
         let library = Library::default();
         library.swap(flows());
+        let reload = Arc::new(FakeReload::default());
         let deps = Deps {
             library: Arc::new(library),
             accept: engine.clone(),
             store: store.clone(),
             keys: keys.clone(),
             clock: Arc::new(SystemClock),
+            reload: reload.clone(),
         };
         let server = Server::bind(config, deps).await.expect("free ports");
         let (public, admin) = (server.public_addr(), server.admin_addr());
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(server.run(stopped));
-        Self { public, admin, engine, store, keys, stop, running }
+        Self { public, admin, engine, store, keys, reload, stop, running }
     }
 
     /// The signed path of `flow`.

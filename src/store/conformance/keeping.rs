@@ -7,7 +7,7 @@ use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::{RunStatus, StepStatus};
 use crate::schema::BodyError;
-use crate::store::{FlowText, PruneBefore, RejectedCaps, RejectedRow, Store};
+use crate::store::{FlowText, Live, LiveChange, LiveRow, PruneBefore, RejectedCaps, RejectedRow, Store};
 
 fn rejected(seconds: i64, flow: &str, body: &[u8]) -> RejectedRow {
     RejectedRow {
@@ -82,6 +82,57 @@ pub(crate) async fn a_text_is_pinned_once(store: &dyn Store) {
     assert_eq!(store.pin_text(text("aa"), at(2)).await, Ok(first));
     assert_eq!(store.text(second).await, Ok(Some(text("bb"))));
     assert_eq!(store.text(second + 100).await, Ok(None));
+}
+
+fn flow_text(digest: &str, flow: &str) -> FlowText {
+    FlowText { digest: digest.to_owned(), flow: flow.to_owned(), bundle: "{}".to_owned() }
+}
+
+pub(crate) async fn texts_are_pinned_together(store: &dyn Store) {
+    let known = store.pin_text(flow_text("bb", "leads"), at(0)).await.expect("pins");
+    let texts = ["aa", "bb", "cc", "aa"].map(|digest| flow_text(digest, "leads")).to_vec();
+    let ids = store.pin_texts(texts, at(1)).await.expect("pins");
+    assert_eq!((ids.len(), ids[1], ids[0]), (4, known, ids[3]), "in their order, each once");
+    assert_eq!(store.text(ids[2]).await.expect("reads").map(|text| text.digest).as_deref(), Some("cc"));
+    assert_eq!(store.pin_texts(Vec::new(), at(2)).await, Ok(Vec::new()));
+}
+
+fn live_row(file: &str, text_id: i64, digest: &str, generation: u64) -> LiveRow {
+    let (flow, digest) = ("leads".to_owned(), digest.to_owned());
+    LiveRow { file: file.to_owned(), flow, text_id, digest, generation, loaded_at: at(generation as i64) }
+}
+
+pub(crate) async fn what_is_live_is_kept_by_file(store: &dyn Store) {
+    assert_eq!(store.live().await, Ok(Live::default()));
+    let ids = store.pin_texts(vec![flow_text("aa", "leads"), flow_text("bb", "leads")], at(0)).await.expect("pins");
+    let (a, b) = (live_row("flows/a.yaml", ids[0], "aa", 1), live_row("flows/b.yaml", ids[1], "bb", 1));
+    let gone = LiveRow { file: "flows/gone.yaml".to_owned(), text_id: 999, ..a.clone() };
+    let put = vec![b.clone(), a.clone(), gone];
+    store.set_live(LiveChange { generation: 1, put, remove: Vec::new() }).await.expect("stores");
+    let live = store.live().await.expect("reads");
+    assert_eq!(live, Live { generation: 1, rows: vec![a.clone(), b] }, "a row without its text is left out");
+    let a = live_row("flows/a.yaml", ids[1], "bb", 2);
+    let remove = vec!["flows/b.yaml".to_owned(), a.file.clone(), "flows/none.yaml".to_owned()];
+    store.set_live(LiveChange { generation: 2, put: vec![a.clone()], remove }).await.expect("stores");
+    assert_eq!(store.live().await, Ok(Live { generation: 2, rows: vec![a] }), "what is put stays");
+}
+
+pub(crate) async fn the_generation_never_goes_back(store: &dyn Store) {
+    for (generation, stored) in [(7, 7), (10, 10), (9, 10)] {
+        store.set_live(LiveChange { generation, ..LiveChange::default() }).await.expect("stores");
+        assert_eq!(store.live().await.expect("reads").generation, stored);
+    }
+}
+
+pub(crate) async fn retention_keeps_what_is_live(store: &dyn Store) {
+    let live = store.pin_text(flow_text("aa", "leads"), at(0)).await.expect("pins");
+    let old = store.pin_text(flow_text("bb", "leads"), at(1)).await.expect("pins");
+    store.pin_text(flow_text("cc", "leads"), at(2)).await.expect("pins");
+    let put = vec![live_row("flows/a.yaml", live, "aa", 1)];
+    store.set_live(LiveChange { generation: 1, put, remove: Vec::new() }).await.expect("stores");
+    assert_eq!(store.prune(before(at(9_000))).await, Ok(1));
+    assert!(store.text(live).await.expect("reads").is_some(), "a later pin of the flow does not make it less live");
+    assert!(store.text(old).await.expect("reads").is_none());
 }
 
 pub(crate) async fn meta_is_stored_once(store: &dyn Store) {

@@ -40,6 +40,8 @@ macro_rules! conformance {
             a_fenced_commit_writes_nothing
             a_commit_may_be_repeated
             a_record_is_written_once
+            a_called_run_is_stored_with_the_commit_that_calls_it
+            a_called_run_wakes_its_caller_when_nobody_works_on_it
             claims_take_the_oldest_due_of_each_lane
             what_is_not_free_is_not_claimed
             a_claimed_run_brings_trigger_and_steps
@@ -55,6 +57,10 @@ macro_rules! conformance {
             rejected_requests_come_back_and_are_marked
             the_inbox_of_a_flow_is_capped
             a_text_is_pinned_once
+            texts_are_pinned_together
+            what_is_live_is_kept_by_file
+            the_generation_never_goes_back
+            retention_keeps_what_is_live
             meta_is_stored_once
             a_rotation_makes_a_slot_one_version_newer
             keys_remember_their_last_use
@@ -153,6 +159,8 @@ pub(crate) fn commit(run: RunId) -> RunCommit {
         answer: None,
         steps: Vec::new(),
         records: Vec::new(),
+        starts: Vec::new(),
+        wakes: None,
     }
 }
 
@@ -169,6 +177,7 @@ pub(crate) fn step(name: &str, status: StepStatus) -> StepRow {
         outcome: Some("created".to_owned()),
         possible_repeat: true,
         io: StepIo {
+            child: Some(RunId::new(at(4))),
             inputs: Some(json!({"entity": "lead", "fields": {"company": "Contoso", "@": 5, "inputs_at": 7}})),
             outputs: Some(Value::Null),
             error: Some(Failure { retry_after: Some(5), ..Failure::retryable("http_503", "the CRM is down") }),

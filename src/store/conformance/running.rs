@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{ME, accepted, at, commit, ended, owned, queued, record, step, stored, trigger};
 use crate::flow::secure::Secure;
 use crate::ids::RunId;
-use crate::run::{RunStatus, StepStatus};
+use crate::run::{Parent, RunStatus, StepStatus};
 use crate::store::{Inflight, Store, StoreError, StoredRun};
 
 pub(crate) async fn what_was_accepted_is_read_back_whole(store: &dyn Store) {
@@ -17,6 +17,7 @@ pub(crate) async fn what_was_accepted_is_read_back_whole(store: &dyn Store) {
     new.run.duplicate_of = Some(RunId::new(at(1)));
     new.run.origin_run = Some(RunId::new(at(2)));
     new.run.key_run = RunId::new(at(3));
+    new.run.parent = Some(Parent { run: RunId::new(at(4)), step: "call#00000001".to_owned(), depth: 2 });
     new.run.answer = Some(json!({"status": 201, "body": "@5"}));
     new.run.trigger = Some(trigger("{\"name\":\"Žofie \\u0000 \u{1F600}\"}\n"));
     new.steps = vec![step("a", StepStatus::Succeeded), step("b", StepStatus::Waiting)];
@@ -198,4 +199,35 @@ pub(crate) async fn a_record_is_written_once(store: &dyn Store) {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].fields, json!({"company": "Contoso"}));
     assert_eq!((records[0].run_id, records[0].created_at, records[0].updated_at), (run, at(1), at(1)));
+}
+
+pub(crate) async fn a_called_run_is_stored_with_the_commit_that_calls_it(store: &dyn Store) {
+    let caller = accepted(store, owned(0, ME)).await;
+    let mut child = queued(1);
+    child.run.parent = Some(Parent { run: caller, step: "call".to_owned(), depth: 1 });
+    let mut fenced = commit(caller);
+    (fenced.epoch, fenced.starts) = (7, vec![child.clone()]);
+    assert_eq!(store.commit(fenced).await, Err(StoreError::Fenced));
+    assert_eq!(store.run(child.run.run_id).await, Ok(None), "nothing of a fenced commit is written");
+    let calls = crate::store::RunCommit { starts: vec![child.clone()], ..commit(caller) };
+    store.commit(calls.clone()).await.expect("commits");
+    store.commit(calls).await.expect("a repeat after a lost answer");
+    assert_eq!(stored(store, child.run.run_id).await.run, child.run);
+}
+
+pub(crate) async fn a_called_run_wakes_its_caller_when_nobody_works_on_it(store: &dyn Store) {
+    let (waiting, working) = (accepted(store, owned(0, ME)).await, accepted(store, owned(1, ME)).await);
+    let mut waits = commit(waiting);
+    (waits.status, waits.lane, waits.due_at, waits.release) = (RunStatus::Waiting, String::new(), at(900), true);
+    store.commit(waits).await.expect("commits");
+    for (second, caller) in [(2, waiting), (3, working)] {
+        let child = accepted(store, owned(second, ME)).await;
+        let mut ends = commit(child);
+        (ends.status, ends.finished_at, ends.wakes) = (RunStatus::Succeeded, Some(at(5)), Some((caller, at(5))));
+        store.commit(ends).await.expect("commits");
+    }
+    assert_eq!(stored(store, waiting).await.run.due_at, at(5));
+    let untouched = stored(store, working).await.run;
+    assert_eq!(untouched.owner.as_deref(), Some(ME));
+    assert_ne!(untouched.due_at, at(5), "whoever works on it looks by itself");
 }

@@ -92,14 +92,18 @@ impl Verb for PinText {
     const CLASS: Class = Class::Settle;
 
     fn apply(&self, conn: &Connection) -> Applied<TextId> {
-        let text = &self.text;
-        Ok(conn
-            .prepare_cached(
-                "INSERT INTO flow_texts (digest, flow, bundle, pinned_at) VALUES (?1, ?2, ?3, ?4) \
-                 ON CONFLICT (digest) DO UPDATE SET pinned_at = max(pinned_at, excluded.pinned_at) RETURNING text_id",
-            )?
-            .query_row(params![text.digest, text.flow, text.bundle, self.now], |row| row.get(0))?)
+        pin(conn, &self.text, self.now)
     }
+}
+
+/// Stores a text once; its id.
+pub(super) fn pin(conn: &Connection, text: &FlowText, now: Micros) -> Applied<TextId> {
+    Ok(conn
+        .prepare_cached(
+            "INSERT INTO flow_texts (digest, flow, bundle, pinned_at) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (digest) DO UPDATE SET pinned_at = max(pinned_at, excluded.pinned_at) RETURNING text_id",
+        )?
+        .query_row(params![text.digest, text.flow, text.bundle, now], |row| row.get(0))?)
 }
 
 /// [`Store::meta_or_insert`](crate::store::Store::meta_or_insert).

@@ -12,8 +12,12 @@ use crate::store::{StoreError, StoreResult};
 pub(super) const APPLICATION_ID: i64 = 0x4C45_4144;
 
 /// The migrations, oldest first; the n-th makes version n.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/sqlite/0001_initial.sql"), include_str!("../migrations/sqlite/0003_trigger.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_initial.sql"),
+    include_str!("../migrations/sqlite/0002_live.sql"),
+    include_str!("../migrations/sqlite/0003_trigger.sql"),
+    include_str!("../migrations/sqlite/0004_calls.sql"),
+];
 
 /// The version that this binary reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

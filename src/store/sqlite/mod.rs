@@ -4,8 +4,8 @@
 //! write in transactions of their own, and any number of readers. The process lock ([`lock`]) proves that every other
 //! node is dead, so rescue needs no lease here.
 //!
-//! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`,
-//! `intake`, `claim`, `keep` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
+//! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `intake`,
+//! `claim`, `keep`, `live` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
 
 #![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
 
@@ -14,6 +14,7 @@ mod checkpoint;
 mod claim;
 mod intake;
 mod keep;
+mod live;
 pub mod lock;
 mod migrate;
 mod open;
@@ -37,8 +38,9 @@ use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
 use super::{
-    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, NewRun, PruneBefore, RecordRow,
-    RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
+    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
+    TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -188,6 +190,14 @@ impl Store for SqliteStore {
         self.write(keep::PinText { text, now })
     }
 
+    fn pin_texts(&self, texts: Vec<FlowText>, now: Micros) -> Fut<'_, StoreResult<Vec<TextId>>> {
+        self.write(live::PinTexts { texts, now })
+    }
+
+    fn set_live(&self, change: LiveChange) -> Fut<'_, StoreResult<()>> {
+        self.write(live::SetLive(change))
+    }
+
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>> {
         Box::pin(async move { prune::prune(self.writer()?, before).await })
     }
@@ -238,6 +248,10 @@ impl Store for SqliteStore {
 
     fn text(&self, id: TextId) -> Fut<'_, StoreResult<Option<FlowText>>> {
         self.read(move |conn| browse::text(conn, id))
+    }
+
+    fn live(&self) -> Fut<'_, StoreResult<Live>> {
+        self.read(live::live)
     }
 
     fn list_rejected(&self, flow: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>> {

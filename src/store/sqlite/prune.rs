@@ -92,7 +92,8 @@ impl PruneSlice {
     }
 }
 
-/// Deletes texts that no run uses. The text that a flow pinned last stays: it is the one that is live.
+/// Deletes texts that no run uses and that are not live. The text that a flow pinned last stays: it may be on its way
+/// to become live.
 struct PruneTexts {
     before: Micros,
 }
@@ -107,7 +108,8 @@ impl Verb for PruneTexts {
                 "DELETE FROM flow_texts WHERE pinned_at < ?1 \
                  AND EXISTS (SELECT 1 FROM flow_texts AS newer \
                              WHERE newer.flow = flow_texts.flow AND newer.pinned_at > flow_texts.pinned_at) \
-                 AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.text_id = flow_texts.text_id)",
+                 AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.text_id = flow_texts.text_id) \
+                 AND NOT EXISTS (SELECT 1 FROM live WHERE live.text_id = flow_texts.text_id)",
             )?
             .execute([self.before])?)
     }

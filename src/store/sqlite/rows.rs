@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::flow::secure::Secure;
 use crate::ids::RunId;
-use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
+use crate::run::{Failure, Parent, RunStatus, StepStatus, TriggerData, Try};
 use crate::store::{RunRow, StepIo, StepRow, StoreError};
 
 /// Values with more bytes than this lie in `payloads`, so that an update of a run never copies them.
@@ -30,10 +30,11 @@ pub(super) const FLAGS_SECURE: i64 = FLAG_SECURE_INPUTS | FLAG_SECURE_OUTPUTS | 
 
 /// The columns of [`run_row`], without the trigger.
 pub(super) const RUN_COLUMNS: &str = "run_id, flow, text_id, status, code, is_test, received_at, finished_at, lane, \
-     due_at, owner, epoch, strikes, inflight, cancel, duplicate_of, origin_run, key_run, answer";
+     due_at, owner, epoch, strikes, inflight, cancel, duplicate_of, origin_run, key_run, answer, parent_run, \
+     parent_step, depth";
 
 /// The place of `trigger` behind [`RUN_COLUMNS`].
-const TRIGGER_COLUMN: usize = 19;
+const TRIGGER_COLUMN: usize = 22;
 
 /// The columns of [`step_row`], without `io`.
 pub(super) const STEP_COLUMNS: &str = "idx, name, status, attempt, due_at, started_at, finished_at, outcome, flags";
@@ -128,6 +129,9 @@ pub(super) fn io_text(io: &StepIo, payloads: &mut Vec<Payload>) -> rusqlite::Res
     if let Some(change) = io.change {
         push_field(&mut out, "change", "", &change.to_string());
     }
+    if let Some(child) = io.child {
+        push_field(&mut out, "child", "", &json(&child)?);
+    }
     out.push('}');
     Ok(out)
 }
@@ -155,6 +159,8 @@ struct IoText {
     tries: Vec<Try>,
     #[serde(default)]
     change: Option<u64>,
+    #[serde(default)]
+    child: Option<RunId>,
 }
 
 /// A `null` that is there is a value: serde alone would read it as absent.
@@ -176,6 +182,7 @@ pub(super) fn io(conn: &Connection, run: RunId, row: &Row<'_>, at: usize) -> rus
         tries: stored.tries,
         change: stored.change,
         secure: Secure::default(),
+        child: stored.child,
     })
 }
 
@@ -261,6 +268,10 @@ pub(super) fn run_row(conn: &Connection, row: &Row<'_>, with_trigger: bool) -> r
         origin_run: run_id_or_null(row, 16)?,
         key_run: run_id(row, 17)?,
         answer: joined(conn, run, row, 18)?,
+        parent: match run_id_or_null(row, 19)? {
+            Some(run) => Some(Parent { run, step: row.get(20)?, depth: row.get(21)? }),
+            None => None,
+        },
         trigger: if with_trigger { joined::<TriggerData>(conn, run, row, TRIGGER_COLUMN)? } else { None },
     })
 }

@@ -20,9 +20,7 @@ impl Verb for Accept {
     const CLASS: Class = Class::Accept;
 
     fn apply(&self, conn: &Connection) -> Applied<()> {
-        let run = &self.0.run;
-        let at_gate = gated_flow(&run.lane) == Some(&run.flow);
-        Ok(insert_run(conn, &self.0, if at_gate { Standing::AtGate } else { Standing::AsItIs })?)
+        Ok(insert_run(conn, &self.0, Standing::of(&self.0.run))?)
     }
 }
 
@@ -42,6 +40,11 @@ pub(super) enum Standing {
 }
 
 impl Standing {
+    /// Of a run that no request brought: it waits at its gate if its lane says so.
+    fn of(run: &RunRow) -> Self {
+        if gated_flow(&run.lane) == Some(&run.flow) { Self::AtGate } else { Self::AsItIs }
+    }
+
     /// The column `gate`.
     fn gate(self) -> Option<i64> {
         match self {
@@ -87,8 +90,9 @@ pub(super) fn insert_run(conn: &Connection, new: &NewRun, standing: Standing) ->
     let inserted = conn
         .prepare_cached(
             "INSERT INTO runs (run_id, flow, text_id, status, code, is_test, received_at, finished_at, lane, due_at, \
-             owner, epoch, strikes, inflight, cancel, duplicate_of, origin_run, key_run, answer, \"trigger\", gate) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) \
+             owner, epoch, strikes, inflight, cancel, duplicate_of, origin_run, key_run, answer, \"trigger\", gate, parent_run, \
+             parent_step, depth) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) \
              ON CONFLICT (run_id) DO NOTHING",
         )?
         .execute(params![
@@ -113,6 +117,9 @@ pub(super) fn insert_run(conn: &Connection, new: &NewRun, standing: Standing) ->
             answer,
             trigger,
             standing.gate(),
+            run.parent.as_ref().map(|parent| parent.run.bytes()),
+            run.parent.as_ref().map(|parent| parent.step.as_str()),
+            run.parent.as_ref().map_or(0, |parent| parent.depth),
         ])?;
     if inserted == 0 {
         return Ok(());
@@ -178,7 +185,18 @@ impl Verb for Commit {
         if is_final {
             forget_secure(conn, commit.run_id)?;
         }
-        Ok(insert_records(conn, &commit.records)?)
+        insert_records(conn, &commit.records)?;
+        for start in &commit.starts {
+            insert_run(conn, start, Standing::of(&start.run))?;
+        }
+        if let Some((parent, now)) = commit.wakes {
+            conn.prepare_cached(
+                "UPDATE runs SET due_at = ?2 WHERE run_id = ?1 AND owner IS NULL AND finished_at IS NULL \
+                 AND status <> 'held' AND due_at > ?2",
+            )?
+            .execute((parent.bytes(), now))?;
+        }
+        Ok(())
     }
 }
 

@@ -24,6 +24,7 @@ fn flow(trigger: Trigger) -> Flow {
         bundle: Bundle {
             file: String::new(),
             text: String::new(),
+            blueprint: None,
             schemas: std::collections::BTreeMap::new(),
             parameters: json!({}),
             defaults: Defaults { timeout: Duration::from_secs(1), ..Defaults::default() },

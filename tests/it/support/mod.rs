@@ -128,11 +128,14 @@ pub(crate) struct Server {
     pub(crate) urls: BTreeMap<String, String>,
     /// What it printed until it was ready.
     pub(crate) announced: String,
+    /// The file in which it says where it listens.
+    lock: PathBuf,
 }
 
 impl Server {
     /// Starts a prepared command and reads its announcement.
     pub(crate) fn start(mut command: Command) -> Self {
+        let folder = command.get_current_dir().unwrap_or(Path::new(".")).to_owned();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("serve starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout"));
         let mut announced = String::new();
@@ -159,12 +162,19 @@ impl Server {
         let mut err = child.stderr.take().expect("stderr");
         std::thread::spawn(move || std::io::copy(&mut err, &mut std::io::sink()));
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-        Self { child, urls, announced }
+        Self { child, urls, announced, lock: folder.join("leadflow-data/serve.lock") }
     }
 
     /// The URL of a flow.
     pub(crate) fn url(&self, flow: &str) -> &str {
         self.urls.get(flow).unwrap_or_else(|| panic!("no URL for {flow}:\n{}", self.announced))
+    }
+
+    /// The address of its `public` or `admin` listener.
+    pub(crate) fn address(&self, listener: &str) -> String {
+        let lock = fs::read_to_string(&self.lock).expect("the lock file");
+        let holder: Value = serde_json::from_str(&lock).expect("JSON");
+        holder[listener].as_str().expect("an address").to_owned()
     }
 
     /// SIGKILL: nothing is flushed, nothing is said.
