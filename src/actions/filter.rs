@@ -18,11 +18,10 @@ pub struct Filter;
 #[expect(dead_code, reason = "declares the keys; the items are rendered one by one")]
 struct Keys {
     /// A list, or a template that gives one; null is an empty one.
-    #[serde(default)]
     #[schemars(required, schema_with = "super::list_or_template")]
     from: Option<Value>,
     /// Whether an item stays: a template that gives true or false, with `item` and `item_index` in scope.
-    #[serde(default, rename = "where")]
+    #[serde(rename = "where")]
     #[schemars(required, extend("type" = ["boolean", "string"], "x-template" = "plain", "x-per-item" = true))]
     condition: Option<Value>,
 }

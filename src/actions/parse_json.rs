@@ -27,7 +27,6 @@ struct Keys {
     #[schemars(required, extend("x-template" = "plain"))]
     content: Option<Value>,
     /// JSON Schema that the value must fit as it stands: a file in `schemas/`, or the schema itself.
-    #[serde(default)]
     #[schemars(required, schema_with = "body_schema", extend("x-body-schema" = true))]
     #[expect(dead_code, reason = "compiled with the flow")]
     schema: Option<Value>,

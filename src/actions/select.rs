@@ -17,7 +17,6 @@ pub struct Select;
 #[expect(dead_code, reason = "declares the keys; the items are rendered one by one")]
 struct Keys {
     /// A list, or a template that gives one; null is an empty one.
-    #[serde(default)]
     #[schemars(required, schema_with = "super::list_or_template")]
     from: Option<Value>,
     /// What becomes of each item: any value; texts in it may be templates, with `item` and `item_index` in scope.

@@ -19,7 +19,6 @@ const COLUMNS_MAX: usize = 1000;
 #[expect(dead_code, reason = "declares the keys; the items are rendered one by one")]
 pub(super) struct Keys {
     /// A list, or a template that gives one; null is an empty one.
-    #[serde(default)]
     #[schemars(required, schema_with = "super::list_or_template")]
     from: Option<Value>,
     /// The columns: names of the items' keys, or `{header, value}` with a template as the value, in which `item` and

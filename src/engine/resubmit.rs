@@ -91,17 +91,19 @@ pub fn from_action(
     };
     let again = depending_on(text.flow, from);
     let mut steps = Vec::new();
+    let mut forgotten = BTreeSet::new();
     for step in origin.steps.iter().filter(|step| is_done(step)) {
         match text.flow.plan.find(&step.name) {
             Some(node) if again.contains(&node) => {}
             Some(node) if kind_of(origin_flow, &step.name) == Some(text.flow.actions[node].kind.as_str()) => {
-                if is_forgotten(&text.flow.actions[node], step) {
-                    return Err(ResubmitError::Forgotten(step.name.clone()));
-                }
+                forgotten.extend(is_forgotten(&text.flow.actions[node], step).then_some(node));
                 steps.push(step.clone());
             }
             _ => return Err(ResubmitError::ShapeChanged(step.name.clone())),
         }
+    }
+    if let Some(first) = forgotten.first() {
+        return Err(ResubmitError::Forgotten(text.flow.actions[*first].name.clone()));
     }
     let trigger = origin.run.trigger.clone().unwrap_or_else(empty_trigger);
     let row = row(RunId::new(now), origin.run.key_run, text, trigger, now)?;

@@ -216,6 +216,8 @@ pub struct Action {
     pub guard: Vec<PathRef>,
     /// Whether a value from outside chooses the host of `url`: then private addresses are refused.
     pub url_from_value: bool,
+    /// Whether it works on the items of the list `from`.
+    pub takes_items: bool,
     /// Keys that are rendered once for each item of `from`, with `item` in scope; empty for most actions.
     pub per_item: Vec<(String, Tree)>,
     /// What a container decides by; `None`: a leaf.

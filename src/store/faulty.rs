@@ -36,18 +36,31 @@ pub struct Faulty<S: ?Sized> {
     nth: u64,
     fail_at: FailAt,
     down: AtomicBool,
+    killed: AtomicBool,
     inner: Arc<S>,
 }
 
 impl<S: Store + ?Sized> Faulty<S> {
     /// Fails the `nth` call, counted from 1; 0 fails none.
     pub fn new(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
-        Self { calls: AtomicU64::new(0), nth, fail_at, down: AtomicBool::new(false), inner }
+        Self {
+            calls: AtomicU64::new(0),
+            nth,
+            fail_at,
+            down: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            inner,
+        }
     }
 
     /// Calls so far. Less than `nth` after a scenario: the sweep is over.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Whether the chosen call was reached, and done if it was to be: from here on nothing is answered.
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::SeqCst)
     }
 
     /// From now on every call fails without being performed, until this is called with `false`.
@@ -79,11 +92,15 @@ impl<S: Store + ?Sized> Faulty<S> {
                     fault()
                 })
             }
-            (true, FailAt::KilledBefore) => Box::pin(std::future::pending()),
+            (true, FailAt::KilledBefore) => {
+                self.killed.store(true, Ordering::SeqCst);
+                Box::pin(std::future::pending())
+            }
             (true, FailAt::KilledAfter) => {
                 let performed = call(&self.inner);
                 Box::pin(async move {
                     drop(performed.await);
+                    self.killed.store(true, Ordering::SeqCst);
                     std::future::pending().await
                 })
             }

@@ -156,9 +156,11 @@ actions:
 fn api(status: u16) -> FakeHttp {
     let long: &'static str =
         Box::leak(format!("{{\"token\":\"{SECRET}\",\"pad\":\"{}\"}}", "x".repeat(4000)).into_boxed_str());
-    FakeHttp::start(move |_, request| {
-        if request.body.is_empty() { Act::Answer(200, long) } else { Act::Answer(status, "{\"ok\":true}") }
-    })
+    FakeHttp::start(
+        move |_, request| {
+            if request.body.is_empty() { Act::Answer(200, long) } else { Act::Answer(status, "{\"ok\":true}") }
+        },
+    )
 }
 
 fn secure_workspace(api: &FakeHttp) -> Workspace {
@@ -254,7 +256,7 @@ trigger: { type: request }
 actions:
   - { name: first, type: append_variable, variable: log, value: a }
   - { name: second, type: append_variable, variable: log, value: b }
-  - { name: tell, type: http, connection: api, method: POST, url: /x, body: "{{variables.log}}" }
+  - { name: tell, type: http, connection: api, method: POST, url: /x, body: { log: "{{variables.log}}" } }
   - { name: third, type: append_variable, variable: log, value: c }
   - { name: seen, type: compose, inputs: "{{variables.log}}" }
 "#,
@@ -268,5 +270,5 @@ actions:
     let run = workspace.show("last");
     assert_eq!(run["status"], "succeeded", "{run:#}");
     assert_eq!(run["actions"][4]["outputs"], "abc");
-    assert_eq!(api.requests()[1].json(), "ab");
+    assert_eq!(api.requests()[1].json(), json!({"log": "ab"}));
 }

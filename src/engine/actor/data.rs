@@ -54,7 +54,7 @@ const PER_ITEM_FACTOR: usize = 4;
 impl Actor {
     /// What was rendered for each item has served: the history shows the items and what became of them.
     pub(super) fn forget_per_item(&mut self, key: &StepKey) {
-        if self.flow.actions[key.node].per_item.is_empty() {
+        if !self.flow.actions[key.node].takes_items {
             return;
         }
         let inputs = self.state.steps.get_mut(key).and_then(|step| step.inputs.as_mut());

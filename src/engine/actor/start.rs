@@ -54,7 +54,7 @@ impl Actor {
             return Ok(Rendered::Inputs { inputs, guard_blank: false });
         }
         let mut inputs = action.inputs.render(&scope)?;
-        if !action.per_item.is_empty() {
+        if action.takes_items {
             data::render_per_item(&mut inputs, &action.per_item, &scope, &self.ports.limits())?;
         }
         Ok(Rendered::Inputs { inputs, guard_blank: all_blank(&action.guard, &scope) })

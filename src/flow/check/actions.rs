@@ -132,6 +132,7 @@ impl<'a> Linter<'a> {
             guard,
             url_from_value,
             inputs,
+            takes_items: takes_items(&keys),
             per_item,
             control,
             outputs_read: false,
@@ -333,6 +334,11 @@ fn cases(value: &Value) -> Vec<Vec<Value>> {
         None => Vec::new(),
     };
     cases.map(values).collect()
+}
+
+/// Whether some of the declared `keys` is for each item of a list.
+fn takes_items(keys: &Value) -> bool {
+    keys["properties"].as_object().into_iter().flatten().any(|(_, key)| key.get("x-per-item").is_some())
 }
 
 /// What `secure` names; its error goes with either.
