@@ -195,6 +195,7 @@ impl PathPattern {
 
 /// One compiled action.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state in disguise")]
 pub struct Action {
     /// Its name.
     pub name: String,
