@@ -1,4 +1,4 @@
-//! Run ids and idempotency keys: what makes a run findable and a repeat recognisable.
+//! Run ids and idempotency keys: what makes a run findable and a repeat recognisable. And chance, for both and others.
 
 use std::fmt;
 use std::str::FromStr;
@@ -105,6 +105,18 @@ impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.hex())
     }
+}
+
+/// 128 random bits from the operating system.
+pub fn random() -> Result<u128, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
+/// The random UUID (version 4) that `bits` make.
+pub fn guid(bits: u128) -> Uuid {
+    uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
 }
 
 #[cfg(test)]

@@ -31,10 +31,11 @@ struct Keys {
     /// The body: JSON built from YAML, or text.
     #[schemars(extend("x-template" = "plain"))]
     body: Option<Value>,
-    /// Answers at once and lets the caller poll for the end.
-    #[expect(dead_code, reason = "declared, refused by the compiler until it exists")]
+    /// The request is answered 202 as soon as it is stored, with the URL of the answer to come in the header
+    /// `location`. Default: false, the request waits.
+    #[expect(dead_code, reason = "read when the flow is compiled: a request is answered before the action starts")]
     #[serde(rename = "async")]
-    #[schemars(extend("x-not-yet" = "asynchronous answers come with a later version"))]
+    #[schemars(extend("x-fixed" = true, "default" = false))]
     asynchronous: Option<bool>,
 }
 

@@ -10,7 +10,7 @@ use crate::actions;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::compile_pinned;
 use crate::engine::dry::{self, DryInput, DryRun};
-use crate::engine::ports::Mocks;
+use crate::engine::ports::{Mocks, Sight};
 use crate::engine::resubmit::{self as again, ResubmitError, Text};
 use crate::flow::Flow;
 use crate::ids::RunId;
@@ -18,7 +18,7 @@ use crate::library::{FlowSet, Library, load};
 use crate::outbound::Effects;
 use crate::outbound::recorded::Recorded;
 use crate::settings::Settings;
-use crate::store::{FlowText, NewRun, RejectedRow, Store, StoredRun, TextId};
+use crate::store::{Arrival, FlowText, NewRun, RejectedRow, Store, StoredRun, TextId};
 use crate::triggers::request::Problem;
 
 /// Which text a resubmit runs on.
@@ -57,14 +57,15 @@ pub async fn dry_run(
     Ok((dry, recorded.effects_json()))
 }
 
-/// Makes a new run of an ended one, from the start or from `action`; a running server takes it at once.
+/// Makes a new run of an ended one, from the start or from `action`; a running server takes it at once. Several runs
+/// where the flow splits a request that it did not split before.
 pub async fn resubmit(
     store: &dyn Store,
     settings: &Settings,
     run: RunId,
     action: Option<&str>,
     origin: Origin,
-) -> anyhow::Result<RunId> {
+) -> anyhow::Result<Vec<RunId>> {
     let stored = store.run(run).await?.with_context(|| format!("there is no run {run}"))?;
     let pinned = pinned(store, &stored).await;
     let current = match origin {
@@ -78,23 +79,24 @@ pub async fn resubmit(
         (None, Err(why)) => bail!("the run's flow text cannot be read ({why}) and no flow of that name is on disk"),
     };
     let text = Text { flow, id };
+    let (environment, limits) = (environment(settings), connect::limits(settings).template);
     let new = match action {
-        None => again::from_start(&stored, text, now)?,
+        None => again::from_start(&stored, text, Sight { environment: &environment, limits }, now)?,
         Some(action) => {
             let origin_flow =
                 pinned.as_ref().map_err(|why| anyhow::anyhow!("the run's flow text cannot be read: {why}"))?;
-            again::from_action(&stored, origin_flow, text, action, now)?
+            vec![again::from_action(&stored, origin_flow, text, action, now)?]
         }
     };
     keep(store, new).await
 }
 
-/// Makes a run of a refused request, on the flow as it is on disk now. The inner error: it is refused again.
+/// Makes the runs of a refused request, on the flow as it is on disk now. The inner error: it is refused again.
 pub async fn resubmit_rejected(
     store: &dyn Store,
     settings: &Settings,
     row: RejectedRow,
-) -> anyhow::Result<Result<RunId, Problem>> {
+) -> anyhow::Result<Result<Vec<RunId>, Problem>> {
     if let Some(run) = row.resubmitted_as {
         bail!(
             "this request was resubmitted already, as run {run}; to repeat it: leadflow runs resubmit {}",
@@ -104,21 +106,32 @@ pub async fn resubmit_rejected(
     let Some((flow, id)) = current(store, settings, &row.flow).await? else {
         bail!("there is no flow `{}` on disk; a refused request needs one to run on", row.flow);
     };
-    match again::from_rejected(&row, Text { flow: &flow, id }, &settings.limits.body, SystemClock.now()) {
+    let environment = environment(settings);
+    let sight = Sight { environment: &environment, limits: connect::limits(settings).template };
+    let text = Text { flow: &flow, id };
+    match again::from_rejected(&row, text, &settings.limits.body, sight, SystemClock.now()) {
         Ok(new) => {
-            let run = keep(store, new).await?;
-            store.mark_resubmitted(row.id, run).await?;
-            Ok(Ok(run))
+            let runs = keep(store, new).await?;
+            if let Some(first) = runs.first() {
+                store.mark_resubmitted(row.id, *first).await?;
+            }
+            Ok(Ok(runs))
         }
         Err(ResubmitError::Refused(problem)) => Ok(Err(problem)),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn keep(store: &dyn Store, new: NewRun) -> anyhow::Result<RunId> {
-    let run = new.run.run_id;
-    store.accept(new).await?;
-    Ok(run)
+/// Stores all of them or none. A resubmit is never taken for a duplicate.
+async fn keep(store: &dyn Store, new: Vec<NewRun>) -> anyhow::Result<Vec<RunId>> {
+    let runs = new.iter().map(|new| new.run.run_id).collect();
+    let arrivals = new.into_iter().map(|new| Arrival { new, dedupe: None, gate: None }).collect();
+    store.take_in(arrivals).await?;
+    Ok(runs)
+}
+
+fn environment(settings: &Settings) -> Value {
+    settings.environment.clone().map_or(Value::Null, Value::String)
 }
 
 /// The flow that the run is pinned to.

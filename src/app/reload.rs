@@ -291,7 +291,9 @@ impl Reloader {
             Cause::Hint | Cause::Poll => self.hot.settings.reload.rules,
         };
         let previous = self.library.live();
-        let mut decision = reload::plan(&previous, folder, &self.hot.findings, now, rules);
+        // Over ten thousand files this takes a while: no lead waits behind it.
+        let mut decision =
+            tokio::task::block_in_place(|| reload::plan(&previous, folder, &self.hot.findings, now, rules));
         decision.report.settings = settings.changed;
         self.due_at = decision.look_again_at;
         if self.take(decision, &previous, now).await {
@@ -312,7 +314,7 @@ impl Reloader {
         match keep(self.reached.store.as_ref(), decision, previous, generation, now, ROWS_PER_COMMIT).await {
             Ok(set) => {
                 self.failed = false;
-                self.reached.engine.set_live(set.flows.values().map(Arc::clone));
+                tokio::task::block_in_place(|| self.reached.engine.set_live(set.flows.values().map(Arc::clone)));
                 let is_on_disk = set.is_on_disk();
                 self.library.swap(set);
                 if !report.is_empty() {
@@ -351,11 +353,12 @@ struct Settled {
 }
 
 fn tell(set: &FlowSet, line: &str, is_on_disk: bool) {
-    let (generation, digest, live) = (set.generation, &set.digest[..set.digest.len().min(12)], set.flows.len());
+    let digest = &set.digest[..set.digest.len().min(12)];
+    let (generation, flows) = (set.generation, set.flows.len());
     if is_on_disk {
-        tracing::info!(generation, digest, live, "reload: {line}");
+        tracing::info!(generation, digest, flows, "reload: {line}");
     } else {
-        tracing::warn!(generation, digest, live, open_findings = set.open_findings().len(), "reload: {line}");
+        tracing::warn!(generation, digest, flows, open_findings = set.open_findings().len(), "reload: {line}");
     }
 }
 
@@ -380,8 +383,11 @@ pub(super) async fn keep(
         ids.extend(store.pin_texts(texts.collect(), now).await?);
     }
     let mut remove = decision.gone(previous);
-    let set = decision.into_set(previous, ids, generation, now);
-    let mut put = live_rows(&set, previous);
+    let (set, mut put) = tokio::task::block_in_place(|| {
+        let set = decision.into_set(previous, ids, generation, now);
+        let rows = live_rows(&set, previous);
+        (set, rows)
+    });
     if put.is_empty() && remove.is_empty() && generation == previous.generation {
         return Ok(set);
     }

@@ -75,6 +75,10 @@ pub(super) enum Command {
     Flows(Flows),
     /// Print the complete URL of a flow
     Url(Url),
+    /// Make the running server look at what is on disk now
+    Reload(Reload),
+    /// Compare what is live with what is on disk, flow by flow
+    Diff(Diff),
     /// Print the settings that hold, each with its place
     Settings,
     /// Print a JSON Schema for editors
@@ -93,6 +97,9 @@ pub(super) enum Command {
     Explain {
         /// A code, an action, a helper or a connector
         word: Option<String>,
+        /// Print the whole reference as Markdown
+        #[arg(long, conflicts_with = "word")]
+        markdown: bool,
     },
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  leadflow completions bash > /etc/bash_completion.d/leadflow")]
@@ -108,10 +115,6 @@ pub(super) enum Command {
 /// Commands that later versions bring: known, so that the answer can say so.
 #[derive(Debug, Subcommand)]
 pub(super) enum Later {
-    #[command(hide = true)]
-    Reload(Rest),
-    #[command(hide = true)]
-    Diff(Rest),
     #[command(hide = true)]
     New(Rest),
     #[command(hide = true)]
@@ -132,8 +135,6 @@ impl Later {
     /// The command as typed.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Reload(_) => "reload",
-            Self::Diff(_) => "diff",
             Self::New(_) => "new",
             Self::Test(_) => "test",
             Self::Import(_) => "import",
@@ -357,13 +358,16 @@ pub(super) struct Flows {
     #[arg(long)]
     pub json: bool,
     #[command(subcommand)]
-    pub command: Option<FlowsLater>,
+    pub command: Option<FlowsCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum FlowsLater {
-    #[command(hide = true)]
-    Show(Rest),
+pub(super) enum FlowsCommand {
+    /// Print a flow as one file: for a flow of a blueprint the whole of what runs
+    Show {
+        /// Name or file of a flow
+        flow: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -394,6 +398,34 @@ pub(super) struct Url {
     /// What the URL starts with, in place of `public_url`
     #[arg(long, value_name = "URL", value_parser = crate::settings::public_url)]
     pub base: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  leadflow reload --wait                   exits 0 only when what is on disk is what is live
+  git pull && leadflow reload --wait
+
+The server finds changes by itself within seconds; this waits for them, and unloads removed files at once.
+SIGHUP and  POST /api/v1/reload?wait=true  on the admin listener do the same.")]
+pub(super) struct Reload {
+    /// Wait until everything on disk was taken or refused; 1 with the findings when something was refused
+    #[arg(long)]
+    pub wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  leadflow diff
+  leadflow diff --json")]
+pub(super) struct Diff {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -68,8 +68,14 @@ fn report(global: &Global, paths: &[std::path::PathBuf]) -> anyhow::Result<Repor
     report.files += folder.files.len();
     report.findings.extend(folder.findings);
     for file in folder.files {
-        report.findings.extend(file.findings.iter().cloned());
+        // What is wrong with a blueprint is told once, not for each flow that is made of it.
+        for finding in &file.findings {
+            if finding.place.file == file.file || !report.findings.contains(finding) {
+                report.findings.push(finding.clone());
+            }
+        }
         report.texts.push((file.file.clone(), Arc::clone(&file.text)));
+        report.texts.extend(file.blueprint.iter().map(|one| (one.file.clone(), Arc::from(one.text.as_str()))));
     }
     Ok(report)
 }

@@ -47,6 +47,16 @@ pub(super) fn settings(global: &Global, needs: &[&str]) -> anyhow::Result<Settin
     resolved(loaded)
 }
 
+/// The settings for a command that asks the running server. Of a file with errors what can be read is taken: the server
+/// goes on with older settings, and telling so is what the command is for.
+pub(super) fn settings_beside(global: &Global) -> anyhow::Result<Settings> {
+    let loaded = settings::load(&options(global), Mode::Check)?;
+    if loaded.settings.is_none() && loaded.assumed.is_some() {
+        return loaded.assumed.ok_or_else(|| Stop(Exit::Bad).into());
+    }
+    resolved(loaded)
+}
+
 /// The settings for a command that needs every one of them.
 pub(super) fn settings_to_serve(global: &Global) -> anyhow::Result<Settings> {
     let loaded = settings::load(&options(global), Mode::Serve)?;

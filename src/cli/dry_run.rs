@@ -74,11 +74,44 @@ fn as_json(flow: &Flow, dry: &DryRun, effects: &[Value]) -> Value {
     json!({
         "flow": flow.name,
         "run": { "status": status(dry) },
-        "trigger": { "body": dry.body, "findings": findings(dry) },
+        "trigger": trigger_json(flow, dry),
         "actions": dry.actions.iter().map(action_json).collect::<Vec<_>>(),
         "effects": effects,
         "variables": dry.variables,
     })
+}
+
+/// The body with its findings; `items` where a list is split, `dedupe` where leads are compared.
+fn trigger_json(flow: &Flow, dry: &DryRun) -> Value {
+    let mut trigger = json!({ "body": dry.body, "findings": findings(dry) });
+    if let Some(items) = dry.items {
+        trigger["items"] = json!(items);
+    }
+    if let (Some(key), Some(dedupe)) = (&dry.key, &flow.trigger.dedupe) {
+        let window = crate::units::print_duration(dedupe.window);
+        trigger["dedupe"] = json!({ "key": key.parts, "deduplicated": !key.blank, "window": window });
+    }
+    trigger
+}
+
+/// What `split_on` and `dedupe` make of the lead.
+fn intake(flow: &Flow, dry: &DryRun) -> String {
+    let mut text = String::new();
+    if let Some(items) = dry.items {
+        let this = if items == 0 { "" } else { "; this is the first one" };
+        let _ = writeln!(text, "    split_on: {}{this}", output::count(items, "run"));
+    }
+    if let (Some(key), Some(dedupe)) = (&dry.key, &flow.trigger.dedupe) {
+        let parts = line(&Value::Array(key.parts.clone()).to_string());
+        let window = crate::units::print_duration(dedupe.window);
+        let said = if key.blank {
+            "has a blank part: not deduplicated".to_owned()
+        } else {
+            format!("is the key: the same again within {window} is a duplicate")
+        };
+        let _ = writeln!(text, "    dedupe: {parts} {said}");
+    }
+    text
 }
 
 fn action_json(action: &DryAction) -> Value {
@@ -111,6 +144,7 @@ fn as_text(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) ->
     for finding in findings(dry) {
         let _ = writeln!(text, "    {}  {}", finding.pointer, finding.message);
     }
+    text.push_str(&intake(flow, dry));
     if let Some(reason) = &dry.reason {
         let _ = writeln!(text, "    {}", line(reason));
     }

@@ -4,15 +4,20 @@
 //! standard output is the answer; everything else goes to standard error.
 
 mod args;
+mod beside;
 mod check;
 mod completions;
 mod context;
+mod diff;
 mod dry_run;
 mod explain;
 mod flows;
+mod keys;
 mod output;
 mod records;
+mod reference;
 mod rejected;
+mod reload;
 mod runs;
 mod schema;
 mod send;
@@ -77,9 +82,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Records { command } => records::run(global, command),
         Command::Flows(args) => flows::run(global, &args),
         Command::Url(args) => url::run(global, &args),
+        Command::Reload(args) => reload::run(global, &args),
+        Command::Diff(args) => diff::run(global, &args),
         Command::Settings => settings::run(global),
         Command::Schema { of, samples } => schema::run(of, &samples),
-        Command::Explain { word } => Ok(explain::run(word.as_deref())),
+        Command::Explain { word, markdown } => Ok(explain::run(word.as_deref(), markdown)),
         Command::Completions { shell } => Ok(completions::run(shell)),
         Command::Later(later) => Ok(usage::later(later.name())),
     }

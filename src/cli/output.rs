@@ -39,7 +39,7 @@ impl Style {
     pub(super) fn status(self, text: &str) -> String {
         let code = match text.trim() {
             "succeeded" | "ok" => "32",
-            "failed" | "FAIL" | "timed_out" | "held" | "rejected" | "OFF" => "31",
+            "failed" | "FAIL" | "timed_out" | "held" | "rejected" | "OFF" | "OLD" | "GONE" => "31",
             "running" | "waiting" | "queued" | "cancelled" => "33",
             _ => "2",
         };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::args::Rejected;
-use super::{Exit, context, output};
+use super::{Exit, context, output, runs};
 use crate::app;
 use crate::clock;
 use crate::settings::Settings;
@@ -48,13 +48,8 @@ fn resubmit(settings: &Settings, id: &str) -> anyhow::Result<Exit> {
         anyhow::Ok((old, app::resubmit_rejected(store.as_ref(), settings, row).await?))
     })??;
     match new {
-        Ok(run) => {
-            output::answer(&format!(
-                "run …{} made of the refused request …{}\nsee  leadflow runs show {}\n",
-                run.short(),
-                old.short(),
-                run.short()
-            ));
+        Ok(made) => {
+            output::answer(&runs::made(&made, &format!("the refused request …{}", old.short())));
             Ok(Exit::Fine)
         }
         Err(problem) => {

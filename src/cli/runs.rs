@@ -4,6 +4,7 @@ use super::args::{FlowText, Global, Runs, RunsList};
 use super::{Exit, context, output, rejected, show, usage};
 use crate::app;
 use crate::clock::{self, Clock, SystemClock};
+use crate::ids::RunId;
 use crate::run::RunStatus;
 use crate::server::view;
 use crate::settings::Settings;
@@ -61,6 +62,7 @@ fn table(runs: &[StoredRun], now: clock::Micros) -> String {
             steps.iter().map(|step| format!("{} {}", step.name, step.status.as_str())).collect();
         actions.extend(run.is_test.then(|| "(test lead)".to_owned()));
         actions.extend(run.code.as_ref().map(|code| format!("({code})")));
+        actions.extend(run.duplicate_of.map(|first| format!("(of …{})", first.short())));
         rows.push(vec![
             run.run_id.short(),
             run.flow.clone(),
@@ -84,13 +86,16 @@ fn resubmit(settings: &Settings, id: &str, from: Option<&str>, text: FlowText) -
         anyhow::Ok((old, app::resubmit(store.as_ref(), settings, old, from, origin).await?))
     })??;
     let what = from.map_or_else(|| "from the start".to_owned(), |action| format!("from {action}"));
-    output::answer(&format!(
-        "run …{} made of …{}, {what}; a running server takes it at once\nsee  leadflow runs show {}\n",
-        new.short(),
-        old.short(),
-        new.short()
-    ));
+    output::answer(&made(&new, &format!("…{}, {what}; a running server takes it at once", old.short())));
     Ok(Exit::Fine)
+}
+
+/// What a resubmit made: one run, or one for each item of a list.
+pub(super) fn made(runs: &[RunId], of: &str) -> String {
+    match runs {
+        [one] => format!("run …{0} made of {of}\nsee  leadflow runs show {0}\n", one.short()),
+        many => format!("{} made of {of}\nsee  leadflow runs list\n", output::count(many.len(), "run")),
+    }
 }
 
 fn cancel(settings: &Settings, id: &str) -> anyhow::Result<Exit> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::args::{self, Global};
-use super::{Exit, context, output, show};
+use super::{Exit, beside, context, output, show};
 use crate::app;
 use crate::clock::{self, Clock, SystemClock};
 use crate::flow::{Authentication, Flow};
@@ -42,15 +42,28 @@ pub(super) fn run(global: &Global, args: &args::Send) -> anyhow::Result<Exit> {
         let accepted = (200..300).contains(&reply.status);
         match run {
             Some(run) if accepted => {
-                if args.wait {
+                for run in all_of(&reply.body).into_iter().chain([run]).filter(|_| args.wait) {
                     wait(store.as_ref(), run).await?;
                 }
-                show::run(&settings, store.as_ref(), run, false).await
+                let exit = show::run(&settings, store.as_ref(), run, false).await?;
+                if let Some(runs) = reply.body.get("runs") {
+                    output::answer(&format!(
+                        "the first of {runs} runs; all: leadflow runs list --flow {}\n",
+                        flow.name
+                    ));
+                }
+                Ok(exit)
             }
             _ if accepted => Ok(Exit::Fine),
             _ => Ok(Exit::Bad),
         }
     })?
+}
+
+/// The runs that the answer names, where the request was split.
+fn all_of(body: &Value) -> Vec<RunId> {
+    let ids = body.get("run_ids").and_then(Value::as_array).into_iter().flatten();
+    ids.filter_map(|id| id.as_str()?.parse().ok()).collect()
 }
 
 /// The flow's complete URL at the address where the server listens.
@@ -72,19 +85,7 @@ async fn target(settings: &Settings, store: &dyn Store, flow: &Flow) -> anyhow::
             KeyRing::load(store, settings.signing_key.clone()).await?.url_query(&flow.name, "primary", None)
         }
     };
-    Ok(app::flow_url(&format!("http://{}", reachable(address)), flow, &flow.name, &query))
-}
-
-/// A server that listens on every address is reached on loopback.
-fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
-    if address.ip().is_unspecified() {
-        let loopback: std::net::IpAddr = match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        };
-        address.set_ip(loopback);
-    }
-    address
+    Ok(app::flow_url(&format!("http://{}", beside::reachable(address)), flow, &flow.name, &query))
 }
 
 async fn post(flow: &Flow, url: String, lead: String) -> anyhow::Result<HttpReply> {
@@ -126,20 +127,5 @@ async fn wait(store: &dyn Store, run: RunId) -> anyhow::Result<()> {
             return Ok(());
         }
         clock.sleep_until(now.saturating_add(clock::micros(LOOK_INTERVAL))).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::reachable;
-
-    #[test]
-    fn a_server_on_every_address_is_reached_on_loopback() {
-        for (listens, reached) in
-            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
-        {
-            let address = listens.parse().expect("address");
-            assert_eq!(reachable(address).to_string(), reached);
-        }
     }
 }

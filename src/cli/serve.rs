@@ -38,7 +38,11 @@ fn announcement(settings: &Settings, started: &Started) -> String {
     let style = output::Style::stdout();
     let flows = &started.flows;
     let (live, off) = (flows.flows.len(), flows.off.len());
-    let off = if off == 0 { String::new() } else { format!(", {off} off") };
+    let mut off = if off == 0 { String::new() } else { format!(", {off} off") };
+    let old = flows.unresolved().filter(|state| state.serving().is_some()).count();
+    if old > 0 {
+        let _ = write!(off, ", {old} OLD");
+    }
     let database = settings.database();
     let file = match &settings.file {
         Some(file) => format!("settings {}", file.display()),
@@ -66,6 +70,18 @@ fn announcement(settings: &Settings, started: &Started) -> String {
 fn flow_lines(flows: &FlowSet, urls: &[(String, String)], folder: &Path) -> String {
     let style = output::Style::stdout();
     let mut rows: Vec<Vec<String>> = urls.iter().map(|(name, url)| vec![name.clone(), url.clone()]).collect();
+    for state in flows.unresolved() {
+        // A broken flow that answers with an older text must be seen.
+        let (Some(version), Some(finding)) = (state.serving(), state.error().or_else(|| state.findings.first())) else {
+            continue;
+        };
+        let why = format!("{} {} {} (leadflow check)", place(finding), finding.code, finding.message);
+        let since = crate::clock::human(version.loaded_at);
+        rows.push(vec![
+            state.name.clone(),
+            format!("{}  serves its last good version of {since}: {why}", style.status("OLD")),
+        ]);
+    }
     for off in &flows.off {
         let why = match &off.finding {
             Some(finding) => format!("{} {} {} (leadflow check)", place(finding), finding.code, finding.message),

@@ -196,6 +196,14 @@ fn lead(run: &RunRow) -> String {
 
 fn lineage(run: &RunRow) -> Vec<String> {
     let mut lines = Vec::new();
+    let trigger = run.trigger.iter();
+    lines.extend(
+        trigger.clone().filter_map(|trigger| trigger.item).map(|item| format!("item {} of its request", item + 1)),
+    );
+    lines.extend(trigger.flat_map(|trigger| &trigger.notes).map(|note| {
+        let words = format!("{} {}", note.pointer, note.message);
+        format!("note: {}", output::one_line(words.trim(), VALUE_CHARS_MAX))
+    }));
     lines.extend(run.duplicate_of.map(|first| format!("duplicate of run …{}", first.short())));
     lines.extend(run.origin_run.map(|origin| format!("resubmit of run …{}", origin.short())));
     if run.cancel && !run.status.is_final() {

@@ -12,7 +12,7 @@ use super::texts::TextError;
 use super::{Engine, restore};
 use crate::clock::{Micros, micros};
 use crate::run::RunStatus;
-use crate::store::{LaneState, LaneWant, RunCommit, StoreResult, StoredRun};
+use crate::store::{LaneState, LaneWant, RunCommit, StoreResult, StoredRun, gated_flow};
 use crate::triggers::request::{self, BodyLimits};
 
 /// Most runs of one lane in one claim.
@@ -106,6 +106,16 @@ async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
     let mut wants = Vec::new();
     for lane in lanes.iter().filter(|lane| lane.due > 0) {
         let due = usize::try_from(lane.due).unwrap_or(usize::MAX);
+        if let Some(flow) = gated_flow(&lane.lane) {
+            let gate = engine.inside_max(flow, lane);
+            let free = gate.map_or(u64::MAX, |most| u64::from(most).saturating_sub(lane.inside));
+            let max = due.min(CLAIM_LANE_MAX).min(room).min(usize::try_from(free).unwrap_or(usize::MAX));
+            room -= max;
+            if max > 0 {
+                wants.push(LaneWant { lane: lane.lane.clone(), max, gate });
+            }
+            continue;
+        }
         let taken = engine.ports.lanes.reserve(&lane.lane, due.min(CLAIM_LANE_MAX).min(room));
         room -= taken.len();
         if !taken.is_empty() {
@@ -145,6 +155,14 @@ fn settle_backlogs(engine: &Engine, lanes: &[LaneState], claimed: &[StoredRun], 
     }
     let next = lanes.iter().filter_map(|lane| lane.next_due_at).min().unwrap_or(Micros::MAX);
     next.min(now + micros(FULL_POLL))
+}
+
+impl Engine {
+    /// How many runs of `flow` may be inside its gate: as it is loaded; of a flow that is not, as it was.
+    fn inside_max(&self, flow: &str, lane: &LaneState) -> Option<u32> {
+        let known = self.gates.lock().unwrap_or_else(PoisonError::into_inner).get(flow).copied();
+        known.unwrap_or(lane.inside_max)
+    }
 }
 
 /// Gives a claimed run its actor, or holds it when its text cannot be read.
@@ -203,7 +221,8 @@ async fn close(engine: &Arc<Engine>, stored: &StoredRun, status: RunStatus, code
         status,
         code: Some(code.to_owned()),
         finished_at: status.is_final().then_some(now),
-        lane: stored.run.lane.clone(),
+        // A run that came through its gate never goes back to it.
+        lane: if gated_flow(&stored.run.lane).is_some() { String::new() } else { stored.run.lane.clone() },
         due_at: if held { Micros::MAX } else { now + micros(FULL_POLL) },
         release: true,
         inflight: if status.is_final() { Vec::new() } else { stored.run.inflight.clone() },

@@ -11,10 +11,12 @@ use tokio::sync::{Notify, watch};
 
 use super::actor::{Actor, Seed};
 use super::answers::Answers;
+use super::dedupe::{self, Key};
 use super::lanes::Lanes;
 use super::ports::{CallEnd, Connections, Drain, Journal, Limits, Mocks, Ports};
 use super::restore;
 use super::scope::Values;
+use super::split::{SplitFault, split};
 use super::verdict::{Verdict, judge};
 use crate::actions;
 use crate::clock::{Clock, Fut, ManualClock, Micros, SystemClock};
@@ -28,6 +30,7 @@ use crate::run::variables::{Variables, shown};
 use crate::run::{Failure, Identity, RunState, RunStatus, StepKey, StepStatus, TriggerData};
 use crate::schema::BodyError;
 use crate::store::{NewRun, RunCommit, StepRow, StoreResult};
+use crate::template::RenderError;
 use crate::triggers::request::{self, Problem};
 
 /// What a dry run is made of.
@@ -65,12 +68,25 @@ pub struct DryRun {
     pub notes: Vec<BodyError>,
     /// Whether it is a test lead.
     pub is_test: bool,
+    /// How many items the list has that the trigger splits: so many runs there would be. This is the first one.
+    pub items: Option<usize>,
+    /// What recognises the same lead.
+    pub key: Option<DryKey>,
     /// The actions, in the order of the file.
     pub actions: Vec<DryAction>,
     /// Fields of the body that no template reads, as dotted paths.
     pub unused: Vec<String>,
     /// What the variables held at the end, secure ones blotted out.
     pub variables: Map<String, Value>,
+}
+
+/// The dedupe key of a dry run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DryKey {
+    /// Its parts, rendered.
+    pub parts: Vec<Value>,
+    /// Whether one of them is blank: then the lead is not deduplicated.
+    pub blank: bool,
 }
 
 /// One action of a dry run.
@@ -213,63 +229,101 @@ impl Journal for Memory {
     }
 }
 
-/// Runs a lead through a flow without a trace.
+/// Runs a lead through a flow without a trace. Of a list that the trigger splits, the first item.
 pub async fn dry_run(input: DryInput) -> DryRun {
     let now = SystemClock.now();
-    let (trigger, parsed) = match receive(&input) {
-        Ok(received) => received,
-        Err(problem) => return refused(problem),
-    };
     let run_id = RunId::new(now);
-    let identity = Identity {
-        run_id,
-        flow: input.flow.name.clone(),
-        key_run: run_id,
-        received_at: now,
-        is_test: parsed.is_test,
-        parent: None,
-    };
-    drop(trigger);
     let memory = Memory::new(&Arc::new(Kit::new(&input, now)));
     let (_drain, drain) = watch::channel(Drain::No);
     let ports = Arc::new(memory.kit.ports(Arc::clone(&memory), input.mocks.clone(), drain));
-    let body = parsed.trigger.get("body").cloned().unwrap_or(Value::Null);
-    let unused = unused(&input.flow, &body);
-    let mut notes = parsed.notes;
-    let mut reason = None;
-    let values = Values::new(&input.flow, &identity, parsed.trigger);
-    let status = match judge(&input.flow, &identity, &values, &ports) {
-        Verdict::Run => {
-            play(&input.flow, &ports, identity, values).await;
-            memory.status()
-        }
-        Verdict::TestLead => {
-            reason = Some("a test lead, and `test_leads` has `run: false`".to_owned());
-            Some(RunStatus::Skipped)
-        }
-        Verdict::Condition(number) => {
-            reason = Some(format!("condition {number} of the trigger is false"));
-            Some(RunStatus::Skipped)
-        }
-        Verdict::Fault(error) => {
-            let message = format!("a condition could not be evaluated: {} ({})", error.message, error.code);
-            notes.push(BodyError { pointer: String::new(), message });
-            Some(RunStatus::Failed)
-        }
+    let flow = input.flow.name.clone();
+    let mut identity = Identity { run_id, flow, key_run: run_id, received_at: now, is_test: false, parent: None };
+    let (parsed, items) = match receive(&input, &identity, &ports) {
+        Ok(received) => received,
+        Err(problem) => return refused(problem),
     };
+    identity.is_test = parsed.is_test;
+    let body = parsed.trigger.get("body").cloned().unwrap_or(Value::Null);
+    let mut dry = DryRun {
+        status: None,
+        problem: None,
+        reason: None,
+        notes: parsed.notes,
+        is_test: parsed.is_test,
+        items: None,
+        key: None,
+        actions: Vec::new(),
+        unused: unused(&input.flow, &body),
+        variables: Map::new(),
+        body,
+    };
+    match items {
+        Ok(items) => dry.items = items,
+        Err(error) => dry.fail("split_on", &error),
+    }
+    let values = Values::new(&input.flow, &identity, parsed.trigger);
+    if dry.items == Some(0) {
+        dry.skip("split_on gives no items".to_owned());
+    } else if dry.status.is_none() {
+        match judge(&input.flow, &identity, &values, ports.sight()) {
+            Verdict::Run => {
+                dry.ask_key(dedupe::key(&input.flow, &identity, &values, ports.sight()));
+                play(&input.flow, &ports, identity, values).await;
+                dry.status = memory.status();
+            }
+            Verdict::TestLead => dry.skip("a test lead, and `test_leads` has `run: false`".to_owned()),
+            Verdict::Condition(number) => dry.skip(format!("condition {number} of the trigger is false")),
+            Verdict::Fault(error) => dry.fail("a condition", &error),
+        }
+    }
     let steps = std::mem::take(&mut *locked(&memory.steps));
-    let actions = listed(&input.flow, &steps);
-    let variables = variables(&input.flow, &steps);
-    DryRun { status, problem: None, body, reason, notes, is_test: parsed.is_test, actions, unused, variables }
+    dry.actions = listed(&input.flow, &steps);
+    dry.variables = variables(&input.flow, &steps);
+    dry
 }
 
-fn receive(input: &DryInput) -> Result<(TriggerData, request::Parsed), Problem> {
+impl DryRun {
+    fn skip(&mut self, reason: String) {
+        (self.status, self.reason) = (Some(RunStatus::Skipped), Some(reason));
+    }
+
+    fn fail(&mut self, what: &str, error: &RenderError) {
+        let message = format!("{what} could not be evaluated: {} ({})", error.message, error.code);
+        self.status = Some(RunStatus::Failed);
+        self.notes.push(BodyError { pointer: String::new(), message });
+    }
+
+    fn ask_key(&mut self, key: Key) {
+        self.notes.extend(key.note());
+        self.key = match key {
+            Key::Known(parts, _) => Some(DryKey { parts, blank: false }),
+            Key::Blank(parts) => Some(DryKey { parts, blank: true }),
+            Key::NotAsked | Key::Fault(_) => None,
+        };
+    }
+}
+
+/// What the trigger makes of a request: what a run sees, and how many items a list has that is split.
+type Received = (request::Parsed, Result<Option<usize>, RenderError>);
+
+fn receive(input: &DryInput, identity: &Identity, ports: &Ports) -> Result<Received, Problem> {
+    let (flow, limits) = (&input.flow, &input.limits.body);
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    let body = request::decode(&headers, &input.lead, &input.limits.body)?;
-    let method = input.flow.trigger.methods.first().cloned().unwrap_or_else(|| "POST".to_owned());
-    let trigger = TriggerData { method, path: Vec::new(), query: Vec::new(), headers, body };
-    let parsed = request::parse(&input.flow, &trigger, &input.limits.body)?;
-    Ok((trigger, parsed))
+    let body = request::decode(&headers, &input.lead, limits)?;
+    let method = flow.trigger.methods.first().cloned().unwrap_or_else(|| "POST".to_owned());
+    let trigger = TriggerData { method, headers, body, ..TriggerData::default() };
+    let parsed = request::parse(flow, &trigger, limits)?;
+    if flow.trigger.split_on.is_none() {
+        return Ok((parsed, Ok(None)));
+    }
+    match split(flow, identity, &trigger, &parsed.trigger, ports.sight()) {
+        Ok(items) => {
+            let first = items.first().map(|item| request::parse(flow, item, limits)).transpose()?;
+            Ok((first.unwrap_or(parsed), Ok(Some(items.len()))))
+        }
+        Err(SplitFault::Refused(problem)) => Err(problem),
+        Err(SplitFault::Render(error)) => Ok((parsed, Err(error))),
+    }
 }
 
 fn refused(problem: Problem) -> DryRun {
@@ -280,6 +334,8 @@ fn refused(problem: Problem) -> DryRun {
         reason: None,
         notes: Vec::new(),
         is_test: false,
+        items: None,
+        key: None,
         actions: Vec::new(),
         unused: Vec::new(),
         variables: Map::new(),
@@ -389,6 +445,7 @@ fn unused(flow: &Flow, body: &Value) -> Vec<String> {
         action.each_template(&mut |template| note(template.paths()));
     }
     flow.trigger.conditions.iter().for_each(|template| note(template.paths()));
+    flow.trigger.dedupe.iter().flat_map(|dedupe| &dedupe.key).for_each(|template| note(template.paths()));
     let mut leaves = Vec::new();
     collect_leaves(body, &mut Vec::new(), &mut leaves);
     leaves

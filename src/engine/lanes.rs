@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::store::{gate_lane, gated_flow};
+
 /// Slots in use and runs that wait in the store, by lane.
 #[derive(Debug)]
 pub struct Lanes {
@@ -132,7 +134,13 @@ impl Lanes {
 
     /// Whether anybody waits in the store for a slot.
     pub fn has_backlog(&self) -> bool {
-        self.lock().values().any(|lane| lane.backlog > 0)
+        // Whoever waits at a gate waits for a run of its flow to end, which is told separately.
+        self.lock().iter().any(|(name, lane)| lane.backlog > 0 && gated_flow(name).is_none())
+    }
+
+    /// Whether a run waits at the gate of `flow`.
+    pub fn waits_at_gate(&self, flow: &str) -> bool {
+        self.lock().get(&gate_lane(flow)).is_some_and(|lane| lane.backlog > 0)
     }
 }
 

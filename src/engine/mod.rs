@@ -7,6 +7,7 @@ mod accept;
 mod actor;
 pub mod answers;
 mod claim;
+mod dedupe;
 pub mod dry;
 pub mod lanes;
 mod maintain;
@@ -15,6 +16,7 @@ pub mod ports;
 mod restore;
 pub mod resubmit;
 mod scope;
+mod split;
 mod texts;
 mod verdict;
 
@@ -63,12 +65,37 @@ pub enum Accepted {
         /// Its id.
         run_id: RunId,
     },
+    /// The same lead came within the window: kept as a duplicate. Answer 202.
+    Duplicate {
+        /// Its id.
+        run_id: RunId,
+        /// The run that came first.
+        duplicate_of: RunId,
+    },
+    /// The request brought a list: stored as a run for each item. Answer 202, or 200 when all were skipped.
+    Split {
+        /// All runs, in the order of the items.
+        runs: Vec<RunId>,
+        /// Of these, skipped by a condition.
+        skipped: usize,
+        /// Of these, duplicates.
+        duplicates: usize,
+    },
     /// The body does not fit: not stored as a run; the caller keeps it in the rejected inbox.
     Refused(Problem),
     /// Too many runs of this flow wait: 429.
-    Busy,
+    Busy(Busy),
     /// Cannot store now: 503.
     Unavailable(String),
+}
+
+/// Which bound a request would break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// `limits.waiting_runs_per_flow`.
+    WaitingRuns,
+    /// `concurrency.waiting` of the trigger.
+    Gate,
 }
 
 /// How a flow with `respond` answered.
@@ -139,6 +166,8 @@ pub struct Engine {
     idle: Notify,
     /// Unfinished runs by flow, for the limit; counted in the store when a flow is first seen.
     unfinished: Mutex<HashMap<String, Unfinished>>,
+    /// How many runs may be inside the gate of each known flow; `None`: it has no gate.
+    gates: Mutex<HashMap<String, Option<u32>>>,
     /// An answer of the store was lost, or an actor panicked: some run may be ours without an actor.
     astray: AtomicBool,
     /// Runs whose actor panicked: taking them up again could panic for ever.
@@ -176,6 +205,7 @@ impl Engine {
             stays: AtomicU64::new(0),
             idle: Notify::new(),
             unfinished: Mutex::default(),
+            gates: Mutex::default(),
             astray: AtomicBool::new(false),
             panicked: Mutex::default(),
             wake,
@@ -211,9 +241,17 @@ impl Engine {
     }
 
     /// Tells which flows are live, so that their runs need not compile their texts again. Those that were live before
-    /// are forgotten: a run that needs one compiles its pinned text.
+    /// are forgotten: a run that needs one compiles its pinned text. Their `concurrency` holds from now on, also for
+    /// runs that wait already.
     pub fn set_live(&self, flows: impl Iterator<Item = Arc<LiveFlow>>) {
-        self.texts.set_live(flows.map(|live| (live.text_id, Arc::clone(&live.flow))).collect());
+        let flows: Vec<Arc<LiveFlow>> = flows.collect();
+        let gates = flows.iter().map(|live| {
+            let bounds = live.flow.trigger.concurrency;
+            (live.flow.name.clone(), bounds.map(|bounds| bounds.runs))
+        });
+        *self.gates.lock().unwrap_or_else(PoisonError::into_inner) = gates.collect();
+        self.texts.set_live(flows.iter().map(|live| (live.text_id, Arc::clone(&live.flow))).collect());
+        self.wake.notify_one();
     }
 
     /// Takes over what a dead life left behind and starts to work.
@@ -289,6 +327,9 @@ impl Engine {
         tokio::spawn(async move {
             if actor.run(committed).await {
                 presence.engine.count_unfinished(&flow, -1);
+                if presence.engine.ports.lanes.waits_at_gate(&flow) {
+                    presence.engine.wake.notify_one();
+                }
             }
         });
     }

@@ -208,10 +208,24 @@ pub struct Ports {
     pub drain: watch::Receiver<Drain>,
 }
 
+/// What templates see beside the run and its flow, and their bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// `environment` in templates.
+    pub environment: &'a Value,
+    /// Bounds of one template.
+    pub limits: template::Limits,
+}
+
 impl Ports {
     /// The bounds that hold now.
     pub fn limits(&self) -> arc_swap::Guard<Arc<Limits>> {
         self.bounds.load()
+    }
+
+    /// What the templates of any run see.
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight { environment: &self.environment, limits: self.limits().template }
     }
 }
 

@@ -6,14 +6,16 @@
 
 use std::collections::BTreeSet;
 
+use super::ports::Sight;
+use super::split::{SplitFault, arrival, split};
 use crate::clock::Micros;
 use crate::flow::plan::{NodeId, StepStatus};
 use crate::flow::secure::Secure;
 use crate::flow::variables::CHANGES;
 use crate::flow::{Action, Flow};
 use crate::ids::RunId;
-use crate::run::TriggerData;
-use crate::store::{NewRun, RejectedRow, RunRow, StepRow, StoredRun, TextId};
+use crate::run::{Identity, TriggerData};
+use crate::store::{NewRun, RejectedRow, RunRow, StepRow, StoredRun, TextId, gate_lane};
 use crate::triggers::request::{self, BodyLimits, Problem};
 
 /// Why a run cannot be resubmitted.
@@ -45,6 +47,17 @@ pub enum ResubmitError {
         "the values of action `{0}` are secure and were deleted when the run ended, so it cannot be copied; resubmit from `{0}` or an action before it, or from the start"
     )]
     Forgotten(String),
+    /// The current text splits requests, and the origin is a whole one; or the other way round.
+    #[error(
+        "resubmit_shape_changed: `split_on` of the trigger was added or removed since; resubmit from the start, or use --text original"
+    )]
+    SplitChanged,
+    /// The request has no items.
+    #[error("the request has no items to run: split_on gives an empty list")]
+    NoItems,
+    /// `split_on` could not be evaluated.
+    #[error("split_on could not be evaluated: {0}")]
+    Split(String),
 }
 
 /// Whether a step cannot be copied because others need what was deleted of it when its run ended.
@@ -63,13 +76,21 @@ pub struct Text<'a> {
     pub id: TextId,
 }
 
-/// A new run for the same request, from the start.
-pub fn from_start(origin: &StoredRun, text: Text<'_>, now: Micros) -> Result<NewRun, ResubmitError> {
+/// New runs for the same request, from the start: one, or one for each item where the text splits a request that was
+/// not split before.
+pub fn from_start(
+    origin: &StoredRun,
+    text: Text<'_>,
+    sight: Sight<'_>,
+    now: Micros,
+) -> Result<Vec<NewRun>, ResubmitError> {
     ended(origin)?;
-    let trigger = origin.run.trigger.clone().unwrap_or_else(empty_trigger);
-    let run_id = RunId::new(now);
-    let run = RunRow { origin_run: Some(origin.run.run_id), ..row(run_id, run_id, text, trigger, now)? };
-    Ok(NewRun { run, steps: Vec::new(), records: Vec::new() })
+    let trigger = origin.run.trigger.clone().unwrap_or_default();
+    let mut runs = all_of(text, trigger, sight, now)?;
+    for new in &mut runs {
+        new.run.origin_run = Some(origin.run.run_id);
+    }
+    Ok(runs)
 }
 
 /// A new run that repeats `action`, what depends on it and what did not succeed; the rest is copied. `origin_flow` is
@@ -105,18 +126,22 @@ pub fn from_action(
     if let Some(first) = forgotten.first() {
         return Err(ResubmitError::Forgotten(text.flow.actions[*first].name.clone()));
     }
-    let trigger = origin.run.trigger.clone().unwrap_or_else(empty_trigger);
+    let trigger = origin.run.trigger.clone().unwrap_or_default();
+    if text.flow.trigger.split_on.is_some() != trigger.item.is_some() {
+        return Err(ResubmitError::SplitChanged);
+    }
     let row = row(RunId::new(now), origin.run.key_run, text, trigger, now)?;
     Ok(NewRun { run: RunRow { origin_run: Some(origin.run.run_id), ..row }, steps, records: Vec::new() })
 }
 
-/// A run for a request that was refused before.
+/// The runs of a request that was refused before.
 pub fn from_rejected(
     rejected: &RejectedRow,
     text: Text<'_>,
     limits: &BodyLimits,
+    sight: Sight<'_>,
     now: Micros,
-) -> Result<NewRun, ResubmitError> {
+) -> Result<Vec<NewRun>, ResubmitError> {
     let body = request::decode(&rejected.headers, &rejected.body, limits).map_err(ResubmitError::Refused)?;
     let path = text.flow.trigger.path.as_ref().and_then(|pattern| {
         let segments: Vec<String> =
@@ -129,10 +154,50 @@ pub fn from_rejected(
         query: rejected.query.clone(),
         headers: rejected.headers.clone(),
         body,
+        ..TriggerData::default()
     };
-    let run_id = RunId::new(now);
-    Ok(NewRun { run: row(run_id, run_id, text, trigger, now)?, steps: Vec::new(), records: Vec::new() })
+    all_of(text, trigger, sight, now)
 }
+
+/// Every run of a request from the start. Conditions are not asked of a lead that somebody sends again; of the items of
+/// a list they are, since nobody has chosen each of them.
+fn all_of(text: Text<'_>, trigger: TriggerData, sight: Sight<'_>, now: Micros) -> Result<Vec<NewRun>, ResubmitError> {
+    let run_id = RunId::new(now);
+    if text.flow.trigger.split_on.is_none() || trigger.item.is_some() {
+        return Ok(vec![NewRun {
+            run: row(run_id, run_id, text, trigger, now)?,
+            steps: Vec::new(),
+            records: Vec::new(),
+        }]);
+    }
+    let parsed = request::parse(text.flow, &trigger, &UNLIMITED).map_err(ResubmitError::Refused)?;
+    let flow = text.flow.name.clone();
+    let identity = Identity { run_id, flow, key_run: run_id, received_at: now, is_test: parsed.is_test, parent: None };
+    let requests = split(text.flow, &identity, &trigger, &parsed.trigger, sight).map_err(|fault| match fault {
+        SplitFault::Refused(problem) => ResubmitError::Refused(problem),
+        SplitFault::Render(error) => ResubmitError::Split(error.message),
+    })?;
+    if requests.is_empty() {
+        return Err(ResubmitError::NoItems);
+    }
+    let one = |request| {
+        let mut new = arrival(text, request, &UNLIMITED, sight, now).map_err(ResubmitError::Refused)?.new;
+        if !new.run.status.is_final() {
+            new.run.lane = queue_of(text.flow);
+        }
+        Ok(new)
+    };
+    requests.into_iter().map(one).collect()
+}
+
+/// Where a run waits that nobody has claimed.
+fn queue_of(flow: &Flow) -> String {
+    flow.trigger.concurrency.map(|_| gate_lane(&flow.name)).unwrap_or_default()
+}
+
+/// It was taken in once, by whatever limits held then.
+const UNLIMITED: BodyLimits =
+    BodyLimits { body_bytes_max: usize::MAX, unpacked_bytes_max: usize::MAX, json_depth_max: usize::MAX };
 
 fn ended(origin: &StoredRun) -> Result<(), ResubmitError> {
     let status = origin.run.status;
@@ -160,10 +225,6 @@ fn depending_on(flow: &Flow, from: NodeId) -> BTreeSet<NodeId> {
     found
 }
 
-fn empty_trigger() -> TriggerData {
-    TriggerData { method: "POST".into(), path: Vec::new(), query: Vec::new(), headers: Vec::new(), body: String::new() }
-}
-
 /// A queued, unowned row: whoever runs `serve` finds it.
 fn row(
     run_id: RunId,
@@ -172,10 +233,10 @@ fn row(
     trigger: TriggerData,
     now: Micros,
 ) -> Result<RunRow, ResubmitError> {
-    // It was taken in once, by whatever limits held then.
-    let limits = BodyLimits { body_bytes_max: usize::MAX, unpacked_bytes_max: usize::MAX, json_depth_max: usize::MAX };
-    let parsed = request::parse(text.flow, &trigger, &limits).map_err(ResubmitError::Refused)?;
-    let mut row = RunRow::queued(run_id, text.flow.name.clone(), text.id, now, trigger);
+    let parsed = request::parse(text.flow, &trigger, &UNLIMITED).map_err(ResubmitError::Refused)?;
+    let notes = parsed.notes;
+    let mut row = RunRow::queued(run_id, text.flow.name.clone(), text.id, now, TriggerData { notes, ..trigger });
+    row.lane = queue_of(text.flow);
     row.is_test = parsed.is_test;
     row.key_run = key_run;
     Ok(row)

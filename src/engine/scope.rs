@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::ports::Ports;
+use super::ports::{Ports, Sight};
 use crate::clock::{Micros, rfc3339};
 use crate::flow::Flow;
 use crate::run::variables::{Change, Variables};
@@ -83,6 +83,11 @@ impl Values {
 
     /// What templates outside every loop see now.
     pub(super) fn scope<'a>(&'a self, flow: &'a Flow, ports: &'a Ports, now: Micros) -> Scope<'a> {
+        self.seen(flow, ports.sight(), now)
+    }
+
+    /// What templates see now, wherever they are rendered.
+    pub(super) fn seen<'a>(&'a self, flow: &'a Flow, sight: Sight<'a>, now: Micros) -> Scope<'a> {
         Scope {
             trigger: &self.trigger,
             actions: self.actions.get("").unwrap_or(&self.empty),
@@ -91,12 +96,12 @@ impl Values {
             variables: self.variables.values(),
             run: &self.run,
             flow: &self.flow,
-            environment: &ports.environment,
+            environment: sight.environment,
             item: None,
             item_index: None,
             loops: &self.empty,
             now,
-            limits: ports.limits().template,
+            limits: sight.limits,
         }
     }
 
@@ -155,7 +160,7 @@ pub(super) fn all_blank(guard: &[PathRef], scope: &Scope<'_>) -> bool {
 }
 
 /// Null, white space, or a list or object that holds nothing else.
-fn is_blank(value: &Value) -> bool {
+pub(super) fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.trim().is_empty(),

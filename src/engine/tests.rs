@@ -67,14 +67,14 @@ async fn a_store_that_is_down_is_not_asked_without_a_pause() {
 async fn nobody_is_turned_away_by_a_count_that_is_not_true_any_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let (engine, _store) = engine(&folder, Limits { waiting_runs_per_flow_max: 2, ..Limits::default() });
-    assert!(!engine.is_busy("offer").await.expect("counted"));
+    assert!(!engine.is_busy("offer", 1).await.expect("counted"));
     for _ in 0..5 {
         engine.count_unfinished("offer", 1);
     }
-    assert!(engine.is_busy("offer").await.expect("counted"));
+    assert!(engine.is_busy("offer", 1).await.expect("counted"));
     let counted = engine.unfinished.lock().expect("lock").get_mut("offer").map(|count| count.counted_at = 0);
     assert!(counted.is_some());
-    assert!(!engine.is_busy("offer").await.expect("counted"), "the store has none");
+    assert!(!engine.is_busy("offer", 1).await.expect("counted"), "the store has none");
 }
 
 /// A run may end before the accept that stored it has counted it.
@@ -82,7 +82,7 @@ async fn nobody_is_turned_away_by_a_count_that_is_not_true_any_more() {
 async fn the_order_of_counting_does_not_matter() {
     let folder = tempfile::tempdir().expect("a folder");
     let (engine, _store) = engine(&folder, Limits::default());
-    engine.is_busy("offer").await.expect("counted");
+    engine.is_busy("offer", 1).await.expect("counted");
     engine.count_unfinished("offer", -1);
     engine.count_unfinished("offer", 1);
     assert_eq!(engine.unfinished.lock().expect("lock")["offer"].runs, 0);
@@ -95,8 +95,14 @@ async fn a_run_whose_actor_panicked_is_held() {
     let (engine, store) = engine(&folder, Limits::default());
     let now = engine.ports.clock.now();
     let run_id = RunId::new(now);
-    let trigger =
-        TriggerData { method: "POST".into(), path: vec![], query: vec![], headers: vec![], body: String::new() };
+    let trigger = TriggerData {
+        method: "POST".into(),
+        path: vec![],
+        query: vec![],
+        headers: vec![],
+        body: String::new(),
+        ..TriggerData::default()
+    };
     let mut run = crate::store::RunRow::queued(run_id, "offer".into(), 1, now, trigger);
     (run.status, run.owner, run.epoch) = (crate::run::RunStatus::Running, Some("test".into()), 1);
     store.accept(crate::store::NewRun { run, steps: vec![], records: vec![] }).await.expect("stored");

@@ -1,6 +1,6 @@
 //! What the trigger says about a lead that fits its schema: it runs, or it does not. One rule for real and for dry runs.
 
-use super::ports::Ports;
+use super::ports::Sight;
 use super::scope::Values;
 use crate::flow::Flow;
 use crate::run::Identity;
@@ -19,11 +19,11 @@ pub(super) enum Verdict {
 }
 
 /// Asks the test marker and then the conditions, in the order of the file.
-pub(super) fn judge(flow: &Flow, identity: &Identity, values: &Values, ports: &Ports) -> Verdict {
+pub(super) fn judge(flow: &Flow, identity: &Identity, values: &Values, sight: Sight<'_>) -> Verdict {
     if identity.is_test && !flow.trigger.test_leads.run {
         return Verdict::TestLead;
     }
-    let scope = values.scope(flow, ports, identity.received_at);
+    let scope = values.seen(flow, sight, identity.received_at);
     for (condition, number) in flow.trigger.conditions.iter().zip(1..) {
         match condition.render_bool(&scope) {
             Ok(true) => {}

@@ -34,6 +34,14 @@ pub struct ActionSpec {
     pub check: Option<OwnCheck>,
 }
 
+impl ActionSpec {
+    /// Whether `timeout` bounds it, and it may end as `timed_out`: what leaves the machine, and what waits for another
+    /// flow.
+    pub fn is_timed(&self) -> bool {
+        self.leaves_the_machine || self.kind == "run_flow"
+    }
+}
+
 /// An action's own check of its raw YAML value (templates not rendered).
 pub type OwnCheck = fn(&serde_json::Value) -> Vec<OwnFinding>;
 

@@ -95,15 +95,13 @@ pub struct TriggerFile {
     pub conditions: Option<Value>,
     /// How test leads are recognised, and whether they run.
     pub test_leads: Option<TestLeadsFile>,
-    /// Recognises the same lead when it comes twice.
-    #[schemars(extend("x-not-yet" = "until then, every lead runs"))]
-    pub dedupe: Option<Value>,
-    /// How many runs of the flow may work at once.
-    #[schemars(extend("x-not-yet" = "until then, only connections limit what runs at once"))]
-    pub concurrency: Option<Value>,
-    /// One run for each item of a list.
-    #[schemars(extend("x-not-yet" = ""))]
-    pub split_on: Option<Value>,
+    /// Recognises the same lead when it comes twice: the first one runs, the others are kept as its duplicates.
+    pub dedupe: Option<DedupeFile>,
+    /// How many runs of the flow may work at once, and how many may wait for that.
+    pub concurrency: Option<ConcurrencyFile>,
+    /// A template that gives a list: one run for each item, which is `trigger.body` there.
+    #[schemars(extend("x-template" = "plain"), example = &"{{trigger.body.items}}")]
+    pub split_on: Option<String>,
     /// Raises an alert when no lead came for that long.
     #[schemars(extend("x-not-yet" = ""))]
     pub expect_every: Option<Value>,
@@ -132,6 +130,55 @@ pub struct TestLeadsFile {
     /// `false`: test leads are stored as skipped. Default: true.
     #[schemars(extend("x-fixed" = true, "default" = true))]
     pub run: Option<bool>,
+}
+
+/// Recognises the same lead when it comes twice.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(example = serde_json::json!({
+    "key": ["{{trigger.body.UserDetails.Email}}", "{{trigger.body.OfferTitle}}"], "window": "10m"
+}))]
+pub struct DedupeFile {
+    /// Templates that give the same values for the same lead. Values are compared with their types and as they are
+    /// rendered: `trim` and `toLower` make texts alike. If any of them is null or blank, the lead is not deduplicated.
+    #[serde(default)]
+    #[schemars(required, schema_with = "dedupe_key")]
+    pub key: Option<Vec<String>>,
+    /// For how long after the first lead the same one is a duplicate: `10m`. Default: 10m.
+    #[schemars(extend("x-fixed" = true, "x-duration" = true, "default" = "10m"), example = &"10m")]
+    pub window: Option<String>,
+}
+
+/// How many runs of the flow may work at once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "runs": 1, "waiting": 1000 }))]
+pub struct ConcurrencyFile {
+    /// Runs at once, each from its beginning to its end: its waits for retries and delays included, and the time for
+    /// which it is held. 1: one after the other, in the order in which they came. Default: 25.
+    #[schemars(range(min = 1, max = CONCURRENT_RUNS_MAX), extend("x-fixed" = true, "default" = 25))]
+    pub runs: Option<u32>,
+    /// Runs that may wait for that; the request behind the last one is answered 429. Default: 100000.
+    #[schemars(range(min = 0, max = CONCURRENCY_WAITING_MAX), extend("x-fixed" = true, "default" = 100_000))]
+    pub waiting: Option<u64>,
+}
+
+/// Most runs that `concurrency.runs` may allow at once.
+pub const CONCURRENT_RUNS_MAX: u32 = 1_000;
+
+/// Most runs that `concurrency.waiting` may let wait.
+pub const CONCURRENCY_WAITING_MAX: u64 = 1_000_000;
+
+/// Most parts of a dedupe key.
+const KEY_PARTS_MAX: usize = 20;
+
+fn dedupe_key(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": { "type": "string", "x-template": "plain" },
+        "minItems": 1,
+        "maxItems": KEY_PARTS_MAX,
+    })
 }
 
 /// Keys that every action has.

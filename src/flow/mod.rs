@@ -56,6 +56,8 @@ pub struct Flow {
     pub actions: Vec<Action>,
     /// Whether an action answers the request (`respond`): then the request waits.
     pub responds: bool,
+    /// Whether it does so with `async: true`: the request is answered at once, with the URL of the answer to come.
+    pub answers_later: bool,
     /// SHA-256 of the bundle, hexadecimal: what runs are pinned to.
     pub digest: String,
     /// What the digest is of.
@@ -131,6 +133,52 @@ pub struct Trigger {
     pub conditions: Vec<Template>,
     /// How test leads are recognised.
     pub test_leads: TestLeads,
+    /// One run for each item of a list.
+    pub split_on: Option<SplitOn>,
+    /// Recognises the same lead.
+    pub dedupe: Option<Dedupe>,
+    /// How many runs work at once.
+    pub concurrency: Option<Concurrency>,
+}
+
+impl Trigger {
+    /// The schema of `trigger.body` as templates see it: with `split_on`, that of an item, as far as it is known.
+    pub fn seen_schema(&self) -> Option<&BodySchema> {
+        match &self.split_on {
+            Some(split) => split.item_schema.as_ref(),
+            None => self.schema.as_deref(),
+        }
+    }
+}
+
+/// One run for each item of a list.
+#[derive(Debug)]
+pub struct SplitOn {
+    /// Gives the list.
+    pub list: Template,
+    /// Where the list stands in the body, when the template is nothing but that path: then an item can be folded again
+    /// from what came.
+    pub path: Option<Vec<String>>,
+    /// What the body's schema says of an item.
+    pub item_schema: Option<BodySchema>,
+}
+
+/// Recognises the same lead.
+#[derive(Debug)]
+pub struct Dedupe {
+    /// The parts of the key.
+    pub key: Vec<Template>,
+    /// For how long after the first lead the same one is a duplicate.
+    pub window: Duration,
+}
+
+/// How many runs of a flow work at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Runs at once.
+    pub runs: u32,
+    /// Runs that may wait.
+    pub waiting: u64,
 }
 
 /// Who may post to a flow.
@@ -140,6 +188,16 @@ pub enum Authentication {
     SignedUrl,
     /// Anybody.
     None,
+}
+
+impl Authentication {
+    /// As the flow file says it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::SignedUrl => "signed_url",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How test leads are recognised and whether they run.
@@ -310,6 +368,8 @@ pub struct Compiled {
     pub findings: Vec<Diagnostic>,
     /// The names that it claims, its own first; none of text that is no YAML.
     pub claims: Vec<Claim>,
+    /// The flows that it calls, each where an action names it.
+    pub calls: Vec<Claim>,
 }
 
 /// The schema files that actions below `value` name.

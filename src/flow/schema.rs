@@ -11,7 +11,18 @@ use crate::yaml;
 
 /// The schema of a flow file's top level, as the linter reads it.
 pub(super) fn of_flow() -> Value {
-    schemars::schema_for!(FlowFile).to_value()
+    static FLOW: OnceLock<Value> = OnceLock::new();
+    FLOW.get_or_init(|| schemars::schema_for!(FlowFile).to_value()).clone()
+}
+
+/// The declared keys of a flow file and what stands below them, for the reference.
+pub fn flow_keys() -> Value {
+    of_flow()
+}
+
+/// The declared keys that every action has, for the reference.
+pub fn common_keys() -> &'static Value {
+    common()
 }
 
 /// The keys of a flow file that names a blueprint.
@@ -108,6 +119,14 @@ pub fn editor_schema(catalogue: &Catalogue) -> Value {
     });
     definitions.insert("action".into(), action);
     flow["properties"]["actions"]["items"] = json!({ "$ref": "#/definitions/action" });
+    // A flow of a blueprint has no body of its own, any other one must have it.
+    let required = flow["required"].take();
+    flow["if"] = json!({ "required": ["blueprint"] });
+    flow["then"] = json!({ "properties": { "trigger": false, "actions": false, "variables": false } });
+    flow["else"] = json!({ "required": required });
+    if let Some(flow) = flow.as_object_mut() {
+        flow.remove("required");
+    }
     let mut schema = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": "leadflow flow" });
     if let (Some(schema), Value::Object(flow)) = (schema.as_object_mut(), flow) {
         schema.extend(flow);
@@ -276,7 +295,7 @@ actions:
         let schema = schema();
         assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
         let text = schema.to_string();
-        for word in ["x-template", "x-fixed", "x-not-yet", "$defs", "blueprint", "dedupe"] {
+        for word in ["x-template", "x-fixed", "x-not-yet", "$defs", "expect_every"] {
             assert!(!text.contains(word), "{word}");
         }
         assert_eq!(schema["definitions"]["action.create_record"]["additionalProperties"], false);

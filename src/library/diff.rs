@@ -34,13 +34,16 @@ pub struct Change {
 
 /// Every difference, in the order of the new document; empty: nothing that has an effect.
 pub fn changes(old: &Bundle, new: &Bundle) -> Vec<Change> {
-    let value = |bundle: &Bundle| yaml::parse(&bundle.file, &bundle.text).0.map(|doc| doc.value).unwrap_or_default();
     let mut found = Vec::new();
-    let (before, after) = (value(old), value(new));
+    let (before, after) = (document(&old.file, &old.text), document(&new.file, &new.text));
     let mut compare = Compare { action: None, found: &mut found };
     compare.flow(&before, &after);
     compare.beside(old, new);
     found
+}
+
+fn document(file: &str, text: &str) -> Value {
+    yaml::parse(file, text).0.map(|doc| doc.value).unwrap_or_default()
 }
 
 /// The changes in words: `action notify_sales: subject; +1 action (score)`.
@@ -50,13 +53,13 @@ pub fn words(changes: &[Change]) -> String {
     }
     let mut parts: Vec<String> = Vec::new();
     let whole = |change: &&Change| change.action.is_some() && change.path.is_empty();
-    let mut named: Vec<&str> = Vec::new();
+    let mut told: Vec<&str> = Vec::new();
     for change in changes.iter().filter(|change| !whole(change)) {
         match &change.action {
             None => parts.push(change.path.clone()),
-            Some(name) if named.contains(&name.as_str()) => {}
+            Some(name) if told.contains(&name.as_str()) => {}
             Some(name) => {
-                named.push(name);
+                told.push(name);
                 let of = |other: &&Change| other.action.as_ref() == Some(name) && !other.path.is_empty();
                 let paths: Vec<&str> = changes.iter().filter(of).map(|change| change.path.as_str()).collect();
                 parts.push(format!("action {name}: {}", paths.join(", ")));
@@ -163,6 +166,11 @@ impl Compare<'_> {
     /// What is pinned with a flow and written elsewhere. A schema or setting that the flow does not use any more is
     /// told by the document.
     fn beside(&mut self, old: &Bundle, new: &Bundle) {
+        if let (Some(old), Some(new)) = (&old.blueprint, &new.blueprint)
+            && old.text != new.text
+        {
+            self.flow(&document(&old.file, &old.text), &document(&new.file, &new.text));
+        }
         for (name, text) in &new.schemas {
             let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
             let before = old.schemas.get(name);
@@ -217,7 +225,7 @@ fn is_actions(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Defaults;
+    use crate::flow::{BlueprintText, Defaults};
     use serde_json::json;
 
     fn bundle(text: &str) -> Bundle {
@@ -270,6 +278,10 @@ mod tests {
         old.schemas.insert("a.json".into(), "{}".into());
         new.schemas.insert("a.json".into(), "{ }".into());
         assert!(changes(&old, &new).is_empty(), "layout of a schema");
+        let body = |text: &str| Some(BlueprintText { file: "blueprints/b.yaml".into(), text: text.into() });
+        (old.blueprint, new.blueprint) = (body(FLOW), body(&FLOW.replace("hello", "bye")));
+        assert_eq!(words(&changes(&old, &new)), "action two: subject", "of the blueprint");
+        new.blueprint.clone_from(&old.blueprint);
         new.schemas.insert("a.json".into(), "{\"type\":\"object\"}".into());
         new.parameters = json!({"owner": "x"});
         new.defaults.timeout = std::time::Duration::from_secs(1);

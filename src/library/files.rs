@@ -47,6 +47,7 @@ pub struct Stamp {
 
 impl Stamp {
     #[cfg(unix)]
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
     fn of(metadata: &std::fs::Metadata) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let at = |secs: i64, nanos: i64| secs.saturating_mul(MICROS_PER_SEC).saturating_add(nanos / 1_000);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::calls;
 use super::clash;
 use super::files::{self, Content, Hash, Reading, Stamp, Unread, hash_of, shown, walk};
 use super::named::NamedFiles;
@@ -78,6 +79,10 @@ pub struct Loaded {
     pub findings: Vec<Diagnostic>,
     /// The names that it claims, its own first.
     pub claims: Vec<Claim>,
+    /// Flows that it calls.
+    pub calls: Vec<Claim>,
+    /// The blueprint that it is made of: some findings point into it.
+    pub blueprint: Option<BlueprintText>,
 }
 
 /// Everything that the folders hold.
@@ -224,6 +229,9 @@ impl Loader {
             self.take(path, outcome, look, &mut folder);
         }
         self.settling.end();
+        if roots == [sources.flows.as_path()] {
+            calls::refuse(&mut folder.files);
+        }
         folder
     }
 
@@ -268,6 +276,8 @@ impl Round<'_> {
     /// Every file, over as many cores as there are and as are worth it.
     fn all(&self, paths: &[PathBuf]) -> Vec<Outcome> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Beside leads that come in, half of the machine is left to them.
+        let cores = if self.look.quiet.is_some() { cores.div_ceil(2) } else { cores };
         let threads = cores.min(paths.len() / FILES_PER_THREAD_MIN);
         if threads <= 1 {
             return paths.iter().map(|path| self.one(path)).collect();
@@ -341,16 +351,16 @@ impl Round<'_> {
         let body = blueprint.as_ref().and_then(|(name, _)| {
             Some(BlueprintText { file: blueprints.file(name)?.to_owned(), text: blueprints.text(name)?.to_owned() })
         });
-        let mut names = parsed.schema_files();
-        names.extend(body.iter().flat_map(|body| flow::parse(&body.file, &body.text).schema_files()));
+        let mut schema_files = parsed.schema_files();
+        schema_files.extend(body.iter().flat_map(|body| flow::parse(&body.file, &body.text).schema_files()));
         let named: Vec<(String, Option<Hash>)> =
-            names.into_iter().map(|name| (name.clone(), schemas.hash(&name))).collect();
+            schema_files.into_iter().map(|name| (name.clone(), schemas.hash(&name))).collect();
         let missing = named.iter().chain(&blueprint).any(|(_, hash)| hash.is_none());
         let pinned = named.iter().filter_map(|(name, _)| Some((name.clone(), schemas.text(name)?.to_owned())));
         let bundle = Bundle {
             file: file.clone(),
             text: text.to_string(),
-            blueprint: body,
+            blueprint: body.clone(),
             schemas: pinned.collect(),
             parameters: self.sources.parameters.clone(),
             defaults: self.sources.defaults.clone(),
@@ -365,8 +375,9 @@ impl Round<'_> {
         };
         let compiled =
             std::panic::catch_unwind(AssertUnwindSafe(|| flow::compile_parsed(parsed, bundle, &environment)));
-        let Compiled { flow, name, findings, claims } = compiled.unwrap_or_else(|_| panicked(path));
-        let loaded = Loaded { file, text: Arc::clone(text), name, flow: flow.map(Arc::new), findings, claims };
+        let Compiled { flow, name, findings, claims, calls } = compiled.unwrap_or_else(|_| panicked(path));
+        let (text, flow) = (Arc::clone(text), flow.map(Arc::new));
+        let loaded = Loaded { file, text, name, flow, findings, claims, calls, blueprint: body };
         let known = missing.then(|| self.known());
         let against = Dependencies { settings: self.settings, blueprint, named, known };
         Entry { stamp, hash, against, loaded: Arc::new(loaded) }
@@ -377,7 +388,7 @@ impl Round<'_> {
 fn panicked(path: &Path) -> Compiled {
     let message = "leadflow failed on this file; the log has the place in its code";
     let findings = vec![Diagnostic::new("engine_fault", files::at(path), "", message)];
-    Compiled { flow: None, name: stem(path), findings, claims: Vec::new() }
+    Compiled { flow: None, name: stem(path), findings, claims: Vec::new(), calls: Vec::new() }
 }
 
 fn stem(path: &Path) -> String {
@@ -391,5 +402,6 @@ fn is_there(path: &Path) -> bool {
 
 fn unreadable(path: &Path, finding: Diagnostic) -> Arc<Loaded> {
     let (file, findings) = (shown(path), vec![finding]);
-    Arc::new(Loaded { file, text: Arc::from(""), name: stem(path), flow: None, findings, claims: Vec::new() })
+    let (claims, calls, blueprint) = Default::default();
+    Arc::new(Loaded { file, text: Arc::from(""), name: stem(path), flow: None, findings, claims, calls, blueprint })
 }

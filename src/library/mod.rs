@@ -3,6 +3,7 @@
 //! [`load`] reads the folders, [`reload`] decides what becomes of what it read, [`diff`] says in words what changed,
 //! [`watch`] hears of changes. Nothing here swaps by itself: `app` does, when the store has what is to become live.
 
+mod calls;
 mod clash;
 pub mod diff;
 pub mod files;

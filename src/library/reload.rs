@@ -5,8 +5,6 @@
 //! never stops answering; of two files that want one name, the one that holds it live keeps it.
 
 mod tell;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -292,6 +290,12 @@ fn inherit<'a>(list: &mut [Candidate<'a>], missing: &mut Vec<Candidate<'a>>, hol
     }
 }
 
+/// The same text, compiled again against other settings.
+fn recompiled(good: &Version, flow: &Arc<Flow>) -> Arc<Version> {
+    let live = Arc::new(LiveFlow { flow: Arc::clone(flow), text_id: good.live.text_id });
+    Arc::new(Version { live, generation: good.generation, loaded_at: good.loaded_at })
+}
+
 fn is_below(file: &str, folders: &[String]) -> bool {
     let below = |rest: &str| rest.is_empty() || rest.starts_with(['/', '\\']);
     folders.iter().any(|folder| file.strip_prefix(&**folder).is_some_and(below))
@@ -379,15 +383,8 @@ impl<'a> Candidate<'a> {
             return Some(Draft { state, fresh: None });
         };
         let own = self.good.filter(|good| good.flow().digest == flow.digest);
-        let good = own.map(|good| match Arc::ptr_eq(good.flow(), flow) {
-            true => Arc::clone(good),
-            // Compiled again, against other settings: the same text.
-            false => Arc::new(Version {
-                live: Arc::new(LiveFlow { flow: Arc::clone(flow), text_id: good.live.text_id }),
-                generation: good.generation,
-                loaded_at: good.loaded_at,
-            }),
-        });
+        let good =
+            own.map(|good| if Arc::ptr_eq(good.flow(), flow) { Arc::clone(good) } else { recompiled(good, flow) });
         let fresh = good.is_none().then(|| Arc::clone(flow));
         Some(Draft { state: state(Standing::Current, good, None), fresh })
     }
@@ -446,3 +443,6 @@ impl<'a> Candidate<'a> {
         Draft { state, fresh: None }
     }
 }
+
+#[cfg(test)]
+mod tests;

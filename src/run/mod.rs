@@ -5,6 +5,8 @@ pub mod advance;
 pub mod blocks;
 pub mod retry;
 pub mod size;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod transition;
 pub mod variables;
 
@@ -17,6 +19,7 @@ use crate::clock::Micros;
 use crate::flow::plan::NodeId;
 pub use crate::flow::plan::StepStatus;
 use crate::ids::RunId;
+use crate::schema::BodyError;
 
 /// The status of a run, as shown and stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -270,7 +273,7 @@ pub struct Open {
 }
 
 /// What a request brought: everything that templates see of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TriggerData {
     /// Upper-case method.
     pub method: String,
@@ -280,8 +283,14 @@ pub struct TriggerData {
     pub query: Vec<(String, String)>,
     /// Lower-case header names; without credentials and cookies.
     pub headers: Vec<(String, String)>,
-    /// The raw body after content decoding, as it came. Always UTF-8 for an accepted run.
+    /// The raw body after content decoding, as it came. Always UTF-8 for an accepted run. With `split_on`: the item.
     pub body: String,
+    /// Which item of the list it is, counted from 0, when the request was split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<usize>,
+    /// What was odd about it and kept nothing from running: keys that differ only in case, a dedupe key that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<BodyError>,
 }
 
 /// The run that called a run by `run_flow`.

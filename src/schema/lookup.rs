@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use super::PathAnswer;
+use super::types::types;
 use super::views::Views;
 use crate::diagnostic::nearest;
 
@@ -45,6 +46,25 @@ pub(super) fn path(schema: &Value, segments: &[String]) -> PathAnswer {
         return if is_closed(&views) { PathAnswer::Closed(near) } else { PathAnswer::Unknown(near) };
     }
     PathAnswer::Known
+}
+
+/// A segment as suggestions print it: `[0]` for an index.
+pub(super) fn shown(segment: &str) -> String {
+    if segment.parse::<usize>().is_ok() { format!("[{segment}]") } else { segment.to_owned() }
+}
+
+/// Whether a list may stand at `segments`: nothing that must hold there names other types only.
+pub(super) fn may_be_list(schema: &Value, segments: &[String]) -> bool {
+    let mut views = Views::root(schema);
+    for segment in segments {
+        let index = segment.parse::<usize>().ok().filter(|_| views.spelling(segment).is_none());
+        views = match index {
+            Some(index) => views.item(schema, index),
+            None => views.property(schema, views.spelling(segment).unwrap_or(segment)),
+        };
+    }
+    let refuses = |schema: &Value| !types(schema).is_empty() && !types(schema).contains(&"array");
+    !views.parts.iter().any(|view| view.is_binding && refuses(view.schema))
 }
 
 fn has_patterns(views: &Views<'_>) -> bool {

@@ -5,11 +5,14 @@
 mod fold;
 pub mod json;
 mod lookup;
+mod shared;
 pub(crate) mod types;
 mod views;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
@@ -19,6 +22,9 @@ use serde_json::Value;
 const ERRORS_MAX: usize = 10;
 /// Most notes that folding leaves on a run.
 const NOTES_MAX: usize = 10;
+
+/// The segment that walks into a list, whatever item is meant.
+const FIRST_ITEM: &str = "0";
 
 /// How strictly a body must fit its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -39,7 +45,9 @@ pub struct BodySchema {
     pub source: Value,
     /// How findings name it: the file's name, or `the inline schema`.
     pub name: String,
-    validator: Validator,
+    validator: Arc<Validator>,
+    /// Where in the schema's body `trigger.body` stands: empty unless a list is split.
+    below: Vec<String>,
 }
 
 impl std::fmt::Debug for BodySchema {
@@ -87,7 +95,12 @@ impl BodySchema {
         // Formats are checked in every draft: the newest one would not by itself.
         let options = jsonschema::options().offline().should_validate_formats(true);
         match options.build(source) {
-            Ok(validator) => Ok(Self { source: source.clone(), name: name.to_owned(), validator }),
+            Ok(validator) => Ok(Self {
+                source: source.clone(),
+                name: name.to_owned(),
+                validator: Arc::new(validator),
+                below: Vec::new(),
+            }),
             Err(error) => Err(compile_error(source, &error)),
         }
     }
@@ -119,7 +132,34 @@ impl BodySchema {
 
     /// What the schema says of `trigger.body` followed by `segments` (case ignored, list indexes walk `items`).
     pub fn path(&self, segments: &[String]) -> PathAnswer {
-        lookup::path(&self.source, segments)
+        let answer = lookup::path(&self.source, &[&self.below, segments].concat());
+        let below = self.below.iter().fold(String::new(), |below, segment| below + &lookup::shown(segment) + ".");
+        // What stands beside a split list is not there for whoever sees an item.
+        let near = |near: Option<String>| near.and_then(|near| near.strip_prefix(&below).map(str::to_owned));
+        match answer {
+            PathAnswer::Known => PathAnswer::Known,
+            PathAnswer::Unknown(nearby) => PathAnswer::Unknown(near(nearby)),
+            PathAnswer::Closed(nearby) => PathAnswer::Closed(near(nearby)),
+        }
+    }
+
+    /// What it says of one item of the list at `segments`. For [`BodySchema::path`] only: it validates whole bodies.
+    #[must_use]
+    pub fn item_at(&self, segments: &[String]) -> Self {
+        let below = segments.iter().cloned().chain([FIRST_ITEM.to_owned()]).collect();
+        let name = format!("an item of {}", self.name);
+        Self { source: self.source.clone(), name, validator: Arc::clone(&self.validator), below }
+    }
+
+    /// Whether it lets a list stand at `segments`.
+    pub fn may_be_list(&self, segments: &[String]) -> bool {
+        lookup::may_be_list(&self.source, segments)
+    }
+
+    /// Folds `body` without validating it: a part that was validated with the whole.
+    pub fn fold(&self, body: Value) -> Received {
+        let (body, notes) = fold::fold(&self.source, body);
+        Received { body, notes }
     }
 }
 

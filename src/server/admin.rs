@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics and a read-only API. It shows leads, so it answers only whoever
+//! The admin listener: health, readiness, metrics, an API to read, and the request to reload. It shows leads, so it answers only whoever
 //! holds the token, or on loopback without one only requests that name this machine (a web page that rebinds its own
 //! name to 127.0.0.1 does not).
 
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -29,6 +29,9 @@ use crate::store::{RunFilter, StoreError, TextId};
 const PAGE_RUNS: usize = 50;
 const PAGE_RUNS_MAX: usize = 500;
 
+/// Findings that `/readyz` lists.
+const READY_FINDINGS_MAX: usize = 20;
+
 /// Answers one request.
 pub(super) async fn handle(shared: Arc<Shared>, peer: IpAddr, request: Request<Incoming>) -> Reply {
     let request_id = RunId::new(shared.deps.clock.now());
@@ -46,6 +49,9 @@ async fn respond(shared: &Shared, peer: IpAddr, head: &Parts, request_id: RunId)
     let path = head.uri.path();
     if path != "/healthz" {
         admit(shared, peer, head)?;
+    }
+    if path == "/api/v1/reload" {
+        return reload(shared, head, request_id).await;
     }
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(Refusal::method_not_allowed("GET, HEAD".into()));
@@ -65,8 +71,8 @@ async fn respond(shared: &Shared, peer: IpAddr, head: &Parts, request_id: RunId)
 
 /// The token, or without one the name by which this machine is called.
 fn admit(shared: &Shared, peer: IpAddr, head: &Parts) -> Result<(), Refusal> {
-    let hot = shared.controls.now();
-    let Some(token) = &hot.admin_token else {
+    let controls = shared.controls.now();
+    let Some(token) = &controls.admin_token else {
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
         if host.is_some_and(is_loopback_host) {
             return Ok(());
@@ -78,13 +84,39 @@ fn admit(shared: &Shared, peer: IpAddr, head: &Parts) -> Result<(), Refusal> {
     if given.is_some_and(|given| same(token, given)) {
         return Ok(());
     }
-    if let Err(secs) = hot.failed_auth.take(limits::address_key(peer), shared.deps.clock.now()) {
+    if let Err(secs) = controls.failed_auth.take(limits::address_key(peer), shared.deps.clock.now()) {
         let detail = "too many requests with a wrong token came from this address";
         return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail).retry_after(secs));
     }
     let detail = "the admin listener wants `authorization: Bearer TOKEN` with admin.token of leadflow.yaml";
     let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
     Err(Refusal { challenge: Some(Challenge::Bearer), ..refusal })
+}
+
+/// Looks at everything on disk. With `?wait=true`: 200 when what is on disk is what is live, else 409, with the findings;
+/// without: 202 at once.
+async fn reload(shared: &Shared, head: &Parts, request_id: RunId) -> Result<Reply, Refusal> {
+    if head.method != Method::POST {
+        return Err(Refusal::method_not_allowed("POST".into()));
+    }
+    // A page from anywhere can make a browser post here; it cannot leave this header out.
+    if head.headers.contains_key(ORIGIN) && shared.controls.now().admin_token.is_none() {
+        let detail = "a web page may not do this; use the command line, or set admin.token";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "host_refused", detail));
+    }
+    let query = target::query(&head.uri);
+    let wait = match query.as_slice() {
+        [] => false,
+        [(name, value)] if name == "wait" && matches!(value.as_str(), "true" | "false") => value == "true",
+        _ => return Err(invalid("the only parameter is wait=true or wait=false".into())),
+    };
+    let verdict = shared.deps.reload.reload(wait).await;
+    let status = match (verdict.waited, verdict.on_disk_is_live) {
+        (false, _) => StatusCode::ACCEPTED,
+        (true, true) => StatusCode::OK,
+        (true, false) => StatusCode::CONFLICT,
+    };
+    Ok(json_reply(status, &view::verdict_json(&verdict), request_id))
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -118,7 +150,9 @@ async fn ready(shared: &Shared, request_id: RunId) -> Reply {
         "store": store.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
         "draining": draining,
         "generation": set.generation,
+        "digest": set.digest,
         "loaded_at": rfc3339(set.loaded_at),
+        "reload": view::reload_json(&set, READY_FINDINGS_MAX),
         "flows": {
             "live": set.flows.keys().collect::<Vec<_>>(),
             "off": set.off.iter().map(view::off_json).collect::<Vec<_>>(),
@@ -130,7 +164,7 @@ async fn ready(shared: &Shared, request_id: RunId) -> Reply {
 async fn metrics(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
     let runs = shared.deps.store.counts().await.map_err(|error| unreadable(&error))?;
     let lanes = shared.deps.store.lanes(shared.deps.clock.now()).await.map_err(|error| unreadable(&error))?;
-    let text = shared.metrics.render(&shared.deps.library.live(), &runs, &lanes);
+    let text = shared.metrics.render(&shared.deps.library, &runs, &lanes, shared.deps.clock.now());
     let mut reply = Response::new(Full::new(Bytes::from(text)));
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     reply.headers_mut().insert(REQUEST_ID, id_value(request_id));

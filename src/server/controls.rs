@@ -13,6 +13,7 @@ use crate::settings::Limits;
 
 /// What holds now.
 pub(super) struct Hot {
+    pub(super) public_url: Option<String>,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<address::Network>,
     pub(super) admin_token: Option<Secret>,
@@ -89,6 +90,7 @@ impl Hot {
                 head_bytes_max: limits.headers_bytes_max + 4 * limits.url_bytes_max,
                 grace: config.shutdown_grace,
             },
+            public_url: config.public_url.clone(),
             limits: limits.clone(),
             trusted_proxies,
             admin_token: config.admin_token.clone(),

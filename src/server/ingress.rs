@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::problem::{Refusal, Reply, json_reply};
 use super::target::{self, Target};
-use super::{Shared, address, answer, body, limits};
+use super::{Shared, address, answer, body, limits, poll};
 use crate::engine::Accepted;
 use crate::flow::Authentication;
 use crate::ids::RunId;
@@ -50,6 +50,13 @@ struct Admitted {
     query: Vec<(String, String)>,
 }
 
+/// Where a request goes.
+enum Routed {
+    Health,
+    Poll(poll::Poll),
+    Lead(Admitted),
+}
+
 async fn respond(
     shared: &Shared,
     peer: IpAddr,
@@ -58,16 +65,20 @@ async fn respond(
     request_id: RunId,
 ) -> Result<Reply, Refusal> {
     let routed = check_limits(shared, head).and_then(|()| match target::target(head.uri.path()) {
-        Target::Health => health(&head.method).map(|()| None),
-        Target::Flow { name, rest } => admit(shared, peer, head, name, rest).map(Some),
+        Target::Health => read_only(&head.method).map(|()| Routed::Health),
+        Target::Flow { name, rest } => match poll::asked(shared, head, name.as_deref(), rest.as_deref()) {
+            Some(poll) => read_only(&head.method).map(|()| Routed::Poll(poll)),
+            None => admit(shared, peer, head, name, rest).map(Routed::Lead),
+        },
         Target::Unknown => Err(Refusal::not_found()),
     });
     match routed {
-        Ok(Some(admitted)) => {
+        Ok(Routed::Lead(admitted)) => {
             let received = receive(shared, &admitted, head, body, request_id).await;
             received.inspect_err(|refusal| log(refusal, &admitted.live.flow.name, request_id))
         }
-        Ok(None) => Ok(json_reply(StatusCode::OK, &json!({"status": "ok"}), request_id)),
+        Ok(Routed::Poll(poll)) => poll::answer(shared, &poll, request_id).await,
+        Ok(Routed::Health) => Ok(json_reply(StatusCode::OK, &json!({"status": "ok"}), request_id)),
         Err(refusal) => {
             // A sender that asked first (`expect`) waits for our word and has sent nothing yet.
             if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
@@ -97,7 +108,8 @@ pub(super) fn check_limits(shared: &Shared, head: &Parts) -> Result<(), Refusal>
     Ok(())
 }
 
-fn health(method: &Method) -> Result<(), Refusal> {
+/// What is only read.
+fn read_only(method: &Method) -> Result<(), Refusal> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Ok(());
     }
@@ -179,11 +191,12 @@ async fn receive(
         query: admitted.query.clone(),
         headers,
         body: text,
+        ..TriggerData::default()
     };
     // A sender that hangs up drops this future; the engine finishes an accept that it has begun all the same.
     match shared.deps.accept.accept(Arc::clone(&admitted.live), trigger).await {
         Accepted::Refused(problem) => Err(keep(shared, admitted, head, &raw, problem, request_id).await),
-        accepted => answer::of(shared, accepted, request_id).await,
+        accepted => answer::of(shared, &admitted.live.flow, accepted, request_id).await,
     }
 }
 

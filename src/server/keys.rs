@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Micros;
+use crate::ids::RunId;
 use crate::secret::Secret;
 use crate::store::{KeySlot, Store, StoreError, StoreResult};
 use crate::triggers::signature::{self, SLOTS};
@@ -91,6 +92,17 @@ impl KeyRing {
         let versions = keys.versions(flow);
         let live: [(&'static str, u32); SLOTS.len()] = std::array::from_fn(|at| (SLOTS[at], versions[at]));
         signature::verify(&keys.key, flow, &live, query, now)
+    }
+
+    /// The query of the URL under which the answer of `run` of `flow` can be asked for. A rotation leaves it alive: it
+    /// shows one answer and lets nobody post.
+    pub fn status_query(&self, flow: &str, run: RunId) -> String {
+        signature::status_query(&self.live.load().key, flow, run)
+    }
+
+    /// Whether `query` is that of [`KeyRing::status_query`].
+    pub fn verify_status(&self, flow: &str, run: RunId, query: &[(String, String)]) -> bool {
+        signature::verify_status(&self.live.load().key, flow, run, query)
     }
 
     /// Notes that `slot` of `flow` let a request in. In memory; [`KeyRing::flush_used`] stores it.

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::library::FlowSet;
+use crate::clock::{MICROS_PER_SEC, Micros};
+use crate::library::{Library, Outcome};
 use crate::run::RunStatus;
 use crate::store::{LaneState, gated_flow};
 
@@ -56,7 +57,13 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub(super) fn render(&self, set: &FlowSet, runs: &[(RunStatus, u64)], lanes: &[LaneState]) -> String {
+    pub(super) fn render(
+        &self,
+        library: &Library,
+        runs: &[(RunStatus, u64)],
+        lanes: &[LaneState],
+        now: Micros,
+    ) -> String {
         let mut page = Page::default();
         page.family("leadflow_build_info", "gauge", "The version that runs.");
         page.sample("leadflow_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -93,11 +100,7 @@ impl Metrics {
         for (lane, flow) in lanes.iter().filter_map(|lane| Some((lane, gated_flow(&lane.lane)?))) {
             page.sample("leadflow_gate_waiting_runs", &[("flow", flow)], lane.due);
         }
-        page.family("leadflow_generation", "gauge", "Counts the swaps of the set of live flows.");
-        page.sample("leadflow_generation", &[], set.generation);
-        page.family("leadflow_flows", "gauge", "Flows by state.");
-        page.sample("leadflow_flows", &[("state", "live")], set.flows.len() as u64);
-        page.sample("leadflow_flows", &[("state", "off")], set.off.len() as u64);
+        page.library(library, now);
         page.0
     }
 }
@@ -106,6 +109,26 @@ impl Metrics {
 struct Page(String);
 
 impl Page {
+    /// What is live, and how reloads went.
+    fn library(&mut self, library: &Library, now: Micros) {
+        let set = library.live();
+        self.family("leadflow_generation", "gauge", "Counts the sets of flows and settings that were live.");
+        self.sample("leadflow_generation", &[], set.generation);
+        self.family("leadflow_flows", "gauge", "Flows by state.");
+        self.sample("leadflow_flows", &[("state", "live")], set.flows.len() as u64);
+        self.sample("leadflow_flows", &[("state", "off")], set.off.len() as u64);
+        self.family("leadflow_reload_total", "counter", "Reloads by what they came to.");
+        for outcome in Outcome::ALL {
+            self.sample("leadflow_reload_total", &[("outcome", outcome.as_str())], library.counters().of(outcome));
+        }
+        self.family("leadflow_reload_kept_back_files", "gauge", "Flow files whose content on disk is not live.");
+        self.sample("leadflow_reload_kept_back_files", &[], set.unresolved().count() as u64);
+        let oldest = "leadflow_reload_oldest_finding_age_seconds";
+        self.family(oldest, "gauge", "Age of the oldest finding that keeps what is on disk from being live; 0: none.");
+        let age = set.oldest_finding().map_or(0, |since| now.saturating_sub(since).max(0) / MICROS_PER_SEC);
+        self.sample(oldest, &[], age as u64);
+    }
+
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing into a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -128,6 +151,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::{Diagnostic, Place};
+    use crate::library::{FlowSet, Notice};
 
     #[test]
     fn the_page_has_a_line_for_everything_counted() {
@@ -139,9 +164,14 @@ mod tests {
         metrics.answered(0);
         assert!(metrics.alias_hit("old"));
         assert!(!metrics.alias_hit("old"));
-        let lane = LaneState { lane: "c\"rm".into(), due: 3, next_due_at: None, inside: 0 };
+        let lane = LaneState { lane: "c\"rm".into(), due: 3, next_due_at: None, inside: 0, inside_max: None };
         let runs = [(RunStatus::Waiting, 2), (RunStatus::Queued, 1), (RunStatus::Failed, 5)];
-        let page = metrics.render(&FlowSet { generation: 7, ..FlowSet::default() }, &runs, &[lane]);
+        let library = Library::default();
+        let finding = Diagnostic::new("needs_restart", Place::default(), "", "");
+        let notices = vec![Notice { finding, since: 3_000_000 }];
+        library.swap(FlowSet { generation: 7, notices, ..FlowSet::default() });
+        library.counters().count(Outcome::KeptBack);
+        let page = metrics.render(&library, &runs, &[lane], 45_500_000);
         for line in [
             "leadflow_requests_total{answer=\"202\"} 2",
             "leadflow_requests_total{answer=\"599\"} 1",
@@ -152,6 +182,9 @@ mod tests {
             "leadflow_due_runs{connection=\"c\\\"rm\"} 3",
             "leadflow_generation 7",
             "leadflow_flows{state=\"live\"} 0",
+            "leadflow_reload_total{outcome=\"kept_back\"} 1",
+            "leadflow_reload_total{outcome=\"applied\"} 0",
+            "leadflow_reload_oldest_finding_age_seconds 42",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }

@@ -17,6 +17,7 @@ mod late;
 mod limits;
 mod listener;
 mod metrics;
+mod poll;
 mod problem;
 mod stall;
 mod target;
@@ -47,6 +48,8 @@ const KEY_USE_FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 pub struct Config {
     /// The public listener; port 0 picks a free one.
     pub public_listen: SocketAddr,
+    /// What URLs in answers start with; `None`: the public listener's address.
+    pub public_url: Option<String>,
     /// The admin listener; port 0 picks a free one.
     pub admin_listen: SocketAddr,
     /// Required off loopback.
@@ -63,6 +66,7 @@ impl From<&Settings> for Config {
     fn from(settings: &Settings) -> Self {
         Self {
             public_listen: settings.public_listen,
+            public_url: settings.public_url.clone(),
             admin_listen: settings.admin_listen,
             admin_token: settings.admin_token.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
@@ -130,9 +134,21 @@ pub struct Server {
 struct Shared {
     controls: Arc<Controls>,
     deps: Deps,
+    /// Where the public listener listens.
+    public_addr: SocketAddr,
     metrics: metrics::Metrics,
     /// True once the server stops.
     stop: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// What URLs in answers start with, without a slash at the end.
+    fn base_url(&self) -> String {
+        match &self.controls.now().public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.public_addr),
+        }
+    }
 }
 
 impl Server {
@@ -166,6 +182,7 @@ impl Server {
         let (for_public, for_admin) = (Arc::clone(&self.controls), Arc::clone(&self.controls));
         let (public_bounds, admin_bounds) = (move || for_public.now().bounds, move || for_admin.now().bounds);
         let shared = Arc::new(Shared {
+            public_addr: self.public_addr,
             controls: self.controls,
             deps: self.deps,
             metrics: metrics::Metrics::default(),

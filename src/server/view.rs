@@ -1,10 +1,13 @@
 //! The JSON shapes of runs and flows: one for the command line's `--json` and the admin listener. Stable.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::clock::{Micros, rfc3339};
-use crate::flow::{Authentication, Flow};
-use crate::library::{FlowSet, Off};
+use crate::diagnostic::Diagnostic;
+use crate::flow::Flow;
+use crate::library::{FileState, FlowSet, Off, Standing, Verdict};
 use crate::run::{StepStatus, TriggerData};
 use crate::store::{RunRow, StepIo, StepRow, StoredRun};
 
@@ -64,7 +67,8 @@ fn summary(run: &RunRow) -> Map<String, Value> {
     summary
 }
 
-/// The request as it came: the body as JSON where it is JSON, else as text.
+/// The request as it came: the body as JSON where it is JSON, else as text; of a split request the item and its place;
+/// with `notes` where something was odd.
 fn trigger_json(trigger: &TriggerData) -> Value {
     let text = trigger.body.strip_prefix('\u{feff}').unwrap_or(&trigger.body);
     let body = match serde_json::from_str(text) {
@@ -72,13 +76,20 @@ fn trigger_json(trigger: &TriggerData) -> Value {
         Err(_) if text.is_empty() => Value::Null,
         Err(_) => Value::String(text.to_owned()),
     };
-    json!({
+    let mut shown = json!({
         "method": trigger.method,
         "path": pairs(&trigger.path),
         "query": pairs(&trigger.query),
         "headers": pairs(&trigger.headers),
         "body": body,
-    })
+    });
+    if let Some(item) = trigger.item {
+        shown["item"] = json!(item);
+    }
+    if !trigger.notes.is_empty() {
+        shown["notes"] = json!(trigger.notes);
+    }
+    shown
 }
 
 /// An object of `pairs`; a repeated name is a list.
@@ -146,44 +157,95 @@ fn time(at: Option<Micros>) -> Value {
     at.map_or(Value::Null, |at| json!(rfc3339(at)))
 }
 
-/// The live set: `{generation, loaded_at, flows: […]}`, live flows first. Without URLs: a URL is a credential.
+/// The live set: `{generation, digest, loaded_at, on_disk_is_live, flows: […], findings: […]}`, live flows first; the
+/// findings are those that belong to no flow file. Without URLs: a URL is a credential.
 pub fn flows_json(set: &FlowSet) -> Value {
-    let live = set.flows.values().map(|live| flow_json(&live.flow));
-    let flows: Value = live.chain(set.off.iter().map(off_json)).collect();
-    json!({"generation": set.generation, "loaded_at": rfc3339(set.loaded_at), "flows": flows})
+    let live = set.flows.values().map(|live| flow_json(&live.flow, set.files.get(&live.flow.bundle.file)));
+    let off = set.off.iter().map(|off| {
+        let mut shown = off_json(off);
+        shown["findings"] = set.files.get(&off.file).map_or_else(|| json!([]), |state| findings_json(&state.findings));
+        shown
+    });
+    let flows: Value = live.chain(off).collect();
+    let findings: Value = set.notices.iter().map(|notice| finding_json(&notice.finding)).collect();
+    json!({
+        "generation": set.generation,
+        "digest": set.digest,
+        "loaded_at": rfc3339(set.loaded_at),
+        "on_disk_is_live": set.is_on_disk(),
+        "flows": flows,
+        "findings": findings,
+    })
 }
 
-fn flow_json(flow: &Flow) -> Value {
-    let authentication = match flow.trigger.authentication {
-        Authentication::SignedUrl => "signed_url",
-        Authentication::None => "none",
-    };
+/// A flow that answers. What it is comes from the version that answers, `findings` from what is on disk: they differ
+/// when `standing` is not `current`.
+fn flow_json(flow: &Flow, state: Option<&Arc<FileState>>) -> Value {
     let action = |action: &crate::flow::Action| json!({"name": action.name, "type": action.kind, "connection": action.connection});
+    let version = state.and_then(|state| state.good.as_ref());
+    let standing = state.map_or(Standing::Current, |state| state.standing);
     json!({
         "name": flow.name,
         "state": "live",
-        "file": flow.bundle.file,
+        "standing": standing.as_str(),
+        "file": state.map_or(&flow.bundle.file, |state| &state.file),
         "description": flow.description,
         "aliases": flow.aliases,
         "digest": flow.digest,
+        "generation": version.map(|version| version.generation),
+        "loaded_at": version.map(|version| rfc3339(version.loaded_at)),
         "methods": flow.trigger.methods,
         "path": flow.trigger.path.as_ref().map(|path| &path.source),
-        "authentication": authentication,
+        "schema": flow.trigger.schema.as_ref().map(|schema| &schema.name),
+        "authentication": flow.trigger.authentication.as_str(),
         "responds": flow.responds,
         "actions": flow.actions.iter().map(action).collect::<Value>(),
+        "differs_since": state.and_then(|state| state.since).map(rfc3339),
+        "findings": state.map_or_else(|| json!([]), |state| findings_json(&state.findings)),
     })
 }
 
 /// A flow that is off: why, with the place of its first error.
 pub(super) fn off_json(off: &Off) -> Value {
-    let finding = off.finding.as_ref().map(|finding| {
-        json!({
-            "code": finding.code, "severity": finding.severity, "file": finding.place.file, "line": finding.place.line,
-            "column": finding.place.column, "path": finding.path, "message": finding.message, "help": finding.help,
-        })
-    });
+    let finding = off.finding.as_ref().map(finding_json);
     let reason = if finding.is_some() { "error" } else { "disabled" };
     json!({"name": off.name, "state": "off", "file": off.file, "reason": reason, "finding": finding})
+}
+
+/// How what is live stands to what is on disk, with at most `findings_max` findings.
+pub(super) fn reload_json(set: &FlowSet, findings_max: usize) -> Value {
+    let findings = set.open_findings();
+    let shown: Value = findings.iter().take(findings_max).map(finding_json).collect();
+    json!({
+        "on_disk_is_live": set.is_on_disk(),
+        "differs_since": set.oldest_finding().map(rfc3339),
+        "findings_count": findings.len(),
+        "findings": shown,
+    })
+}
+
+/// The answer to a request to reload.
+pub(super) fn verdict_json(verdict: &Verdict) -> Value {
+    let on_disk_is_live = if verdict.waited { json!(verdict.on_disk_is_live) } else { Value::Null };
+    json!({
+        "generation": verdict.generation,
+        "digest": verdict.digest,
+        "waited": verdict.waited,
+        "on_disk_is_live": on_disk_is_live,
+        "findings": findings_json(&verdict.findings),
+    })
+}
+
+fn findings_json(findings: &[Diagnostic]) -> Value {
+    findings.iter().map(finding_json).collect()
+}
+
+/// A finding, with the keys of `check --format json`.
+pub fn finding_json(finding: &Diagnostic) -> Value {
+    json!({
+        "code": finding.code, "severity": finding.severity, "file": finding.place.file, "line": finding.place.line,
+        "column": finding.place.column, "path": finding.path, "message": finding.message, "help": finding.help,
+    })
 }
 
 #[cfg(test)]
@@ -222,6 +284,7 @@ mod tests {
             query: vec![("a".into(), "1".into()), ("a".into(), "2".into()), ("a".into(), "3".into())],
             headers: vec![],
             body: "\u{feff}{\"b\": 1}".into(),
+            ..TriggerData::default()
         };
         let row = RunRow::queued(run_id, "a".into(), 1, 1_700_000_000_000_000, trigger);
         let run = RunRow { status: RunStatus::Failed, is_test: true, epoch: 1, ..row };

@@ -22,7 +22,8 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// How the built-in layer is called where a file is named.
 pub(super) const DEFAULTS_NAME: &str = "default";
 
-const DEFAULTS: &str = include_str!("defaults.yaml");
+/// What holds where leadflow.yaml says nothing, as YAML.
+pub const DEFAULTS: &str = include_str!("defaults.yaml");
 
 /// What the command line says about settings.
 #[derive(Debug, Clone, Default)]

@@ -27,7 +27,7 @@ use crate::library::load::Sources;
 use crate::library::reload::Timing;
 use crate::secret::Secret;
 use crate::triggers::request::BodyLimits;
-pub use load::{LoadError, LoadOptions, Loaded, Mode, Origins, load, own_files, settings_schema};
+pub use load::{DEFAULTS, LoadError, LoadOptions, Loaded, Mode, Origins, load, own_files, settings_schema};
 
 /// Resolved settings.
 #[derive(Debug, Clone)]

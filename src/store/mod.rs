@@ -263,6 +263,8 @@ pub struct LaneState {
     pub next_due_at: Option<Micros>,
     /// Of a gate's lane: how many runs of the flow are inside. 0 in every other lane.
     pub inside: u64,
+    /// Of a gate's lane: how many may be inside, as the last run was told that had to wait.
+    pub inside_max: Option<u32>,
 }
 
 /// A run with its steps.

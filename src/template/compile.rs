@@ -162,6 +162,11 @@ fn unbalanced_blocks(source: &str, tags: &[Tag]) -> Vec<TemplateFinding> {
         let name = first_word(&source[tag.inner.clone()]);
         match tag.kind {
             TagKind::Open => open.push((name, tag, false)),
+            // Refused elsewhere: what closes it is no fault of its own.
+            TagKind::Partial | TagKind::Decorator if opens_a_block(&source[range.clone()]) => {
+                let name = source[tag.inner.clone()].trim_start_matches(['>', '*', ' ']);
+                open.push((first_word(name), tag, false));
+            }
             TagKind::Close => match open.pop() {
                 None => findings.push(TemplateFinding::error(
                     "template_syntax",
@@ -199,6 +204,11 @@ fn unbalanced_blocks(source: &str, tags: &[Tag]) -> Vec<TemplateFinding> {
             .help(format!("close it with  {{{{/{name}}}}}"))
     }));
     findings
+}
+
+/// `{{#> partial}}`, `{{#*inline}}`.
+fn opens_a_block(tag: &str) -> bool {
+    tag.trim_start_matches(['{', '~', ' ']).starts_with('#')
 }
 
 fn first_word(text: &str) -> &str {

@@ -59,10 +59,7 @@ impl<'e> Evaluator<'e> {
     pub(super) fn eval(self, expr: &'e Expr) -> Result<Evaluated<'e>, RenderError> {
         let steps = self.steps.get();
         if steps >= self.scope.limits.steps_max {
-            return Err(RenderError::new(
-                "step_limit",
-                format!("a template may evaluate {} expressions, this one wants more", self.scope.limits.steps_max),
-            ));
+            return Err(steps_used_up(self.scope.limits.steps_max));
         }
         self.steps.set(steps + 1);
         match expr {
@@ -88,7 +85,8 @@ impl<'e> Evaluator<'e> {
             .iter()
             .map(|(key, value)| Ok((*key, self.eval(value)?.value)))
             .collect::<Result<_, RenderError>>()?;
-        let given = Given { spec: call.helper, values, options, now: self.scope.now, limits: self.scope.limits };
+        let Scope { now, limits, .. } = *self.scope;
+        let given = Given { spec: call.helper, values, options, now, limits, steps: self.steps };
         let escaped_for = match &call.helper.eval {
             Eval::Escaped(destination, _) => Some(*destination),
             _ => None,
@@ -202,6 +200,11 @@ fn lone(evaluated: Evaluated<'_>, destination: Destination, scope: &Scope<'_>) -
 /// The error of a text beyond its limit.
 pub(super) fn output_too_long(bytes_max: usize) -> RenderError {
     RenderError::new("output_too_long", format!("a template may write {bytes_max} bytes, this one wants more"))
+}
+
+/// The error of a template that works for too long.
+pub(super) fn steps_used_up(steps_max: usize) -> RenderError {
+    RenderError::new("step_limit", format!("a template may evaluate {steps_max} expressions, this one wants more"))
 }
 
 /// Adds the expression that failed: the flow's own text, never the lead's.

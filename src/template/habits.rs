@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::TemplateFinding;
-use super::syntax::{Token, TokenKind, is_name_char};
+use super::syntax::{Token, TokenKind, is_name_char, tokens};
+use super::{TemplateFinding, helpers};
 
 /// The first habit in a mustache's words; `in_block` when they start with a block's name.
 pub(super) fn find(source: &str, tokens: &[Token], in_block: bool) -> Option<TemplateFinding> {
@@ -18,6 +18,33 @@ pub(super) fn find(source: &str, tokens: &[Token], in_block: bool) -> Option<Tem
         None => general_help(code).to_owned(),
     };
     Some(TemplateFinding::error(code, span(tokens, at, code), message).help(help))
+}
+
+/// `@{triggerBody()…}` or `@concat(…)` in a text: an expression there, nothing but text here.
+pub(super) fn foreign(text: &str) -> Option<TemplateFinding> {
+    let whole = text.len() - text.trim_start().len();
+    let embedded = text.match_indices("@{").map(|(at, _)| (at, at + 2));
+    let starts = embedded.chain(text[whole..].starts_with('@').then_some((whole, whole + 1)));
+    let is_function = |at: &(usize, usize)| {
+        let rest = text[at.1..].trim_start();
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let name = &rest[..end];
+        rest[end..].starts_with('(') && (helpers::find(name).is_some() || helpers::path_of(name, "").is_some())
+    };
+    let (start, inner) = starts.into_iter().find(is_function)?;
+    let end = if inner - start == 2 {
+        text[inner..].find('}').map_or(text.len(), |length| inner + length)
+    } else {
+        text.trim_end().len()
+    };
+    let form = rewrite(text, &tokens(text, inner..end));
+    let range = start..(end + usize::from(text[end..].starts_with('}')));
+    let message = "this is an expression of Power Automate: here it is text, and stands there as it is";
+    let help = form.map_or_else(
+        || "expressions stand between braces: {{toUpper trigger.body.A}}".to_owned(),
+        |form| format!("write  {{{{{}}}}}", form.alone()),
+    );
+    Some(TemplateFinding::warning("habit_expression", range, message).help(help))
 }
 
 /// The bytes to underline: a call and an index with what they hang on.
@@ -172,7 +199,12 @@ impl Rewriter<'_> {
                 return Some(left);
             }
             self.at += 1;
-            if sign == "|" {
+            if sign == "?" {
+                let then = self.operand(depth)?;
+                self.take(":").then_some(())?;
+                let otherwise = self.expression(depth + 1)?;
+                left = Form::Call(format!("if {} {} {}", left.nested(), then.nested(), otherwise.nested()));
+            } else if sign == "|" {
                 let helper = self.operand(depth)?;
                 left = Form::Call(format!("{} {}", helper.alone(), left.nested()));
             } else if let Some(helper) = helper_of(&sign) {
@@ -189,7 +221,9 @@ impl Rewriter<'_> {
     fn arguments(&mut self, name: &Form, depth: usize) -> Option<Form> {
         let Form::Operand(name) = name else { return None };
         let mut text = name.clone();
-        while self.peek().is_some_and(|next| next != ")" && next != ",") {
+        // An operator behind the arguments takes the whole call.
+        let ends = |token: &Token| token.kind == TokenKind::Sign && self.source[token.range.clone()] != *"!";
+        while self.peek().is_some_and(|next| next != ")" && next != ",") && !ends(&self.tokens[self.at]) {
             text = format!("{text} {}", self.operand(depth)?.nested());
         }
         Some(Form::Call(text))
@@ -275,27 +309,10 @@ impl Rewriter<'_> {
             text = format!("{text} {}", self.expression(depth + 1)?.nested());
             self.take(",");
         }
-        Some(value_of(name, text.get(name.len()..)?.trim()).map_or(Form::Call(text), Form::Operand))
+        let argument = text.get(name.len()..)?.trim().trim_matches('\'');
+        let path = helpers::path_of(name.trim_start_matches('@'), argument);
+        Some(path.map_or(Form::Call(text), Form::Operand))
     }
-}
-
-/// Power Automate's functions that answer what has a path here: `triggerBody()`, `outputs('A')`, …
-fn value_of(function: &str, argument: &str) -> Option<String> {
-    let name = argument.trim_matches('\'');
-    let is_name = !name.is_empty() && name.chars().all(is_name_char);
-    let path = match function.trim_start_matches('@').to_ascii_lowercase().as_str() {
-        "triggerbody" if argument.is_empty() => "trigger.body".to_owned(),
-        "triggeroutputs" if argument.is_empty() => "trigger".to_owned(),
-        "item" if argument.is_empty() => "item".to_owned(),
-        "outputs" if is_name => format!("actions.{name}.outputs"),
-        "body" if is_name => format!("actions.{name}.outputs.body"),
-        "actions" | "variables" | "parameters" if is_name => {
-            format!("{}.{name}", function.trim_start_matches('@').to_ascii_lowercase())
-        }
-        "items" if is_name => format!("loops.{name}.item"),
-        _ => return None,
-    };
-    Some(path)
 }
 
 fn operand_text(form: &Form) -> Option<&str> {
@@ -318,5 +335,8 @@ fn step(text: &str) -> Option<String> {
         .strip_prefix(['\'', '"'])
         .and_then(|rest| rest.strip_suffix(['\'', '"']))
         .filter(|name| !name.is_empty() && !name.contains(']'))?;
-    Some(if name.chars().all(is_name_char) { name.to_owned() } else { format!("[{name}]") })
+    // There, a slash in a name walks.
+    let step = |name: &str| if name.chars().all(is_name_char) { name.to_owned() } else { format!("[{name}]") };
+    let walks = name.contains('/') && name.split('/').all(|part| !part.is_empty());
+    Some(if walks { name.split('/').map(step).collect::<Vec<_>>().join(".") } else { step(name) })
 }

@@ -15,6 +15,8 @@ mod syntax;
 pub mod tree;
 
 #[cfg(test)]
+mod scope_tests;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
@@ -174,6 +176,59 @@ pub struct Scope<'a> {
 pub const ROOTS: &[&str] =
     &["trigger", "actions", "parameters", "variables", "item", "item_index", "loops", "run", "flow", "environment"];
 
+/// A block of the language, for the reference.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// `if`.
+    pub name: &'static str,
+    /// How it is written.
+    pub usage: &'static str,
+    /// One line: what it does.
+    pub summary: &'static str,
+}
+
+/// The blocks of the language.
+pub const BLOCKS: &[Block] = &[
+    Block {
+        name: "if",
+        usage: "{{#if (eq a b)}}…{{else if c}}…{{else}}…{{/if}}",
+        summary: "writes its inside when the condition is true; anything but a boolean fails",
+    },
+    Block {
+        name: "unless",
+        usage: "{{#unless a}}…{{else}}…{{/unless}}",
+        summary: "writes its inside when the condition is false; anything but a boolean fails",
+    },
+    Block {
+        name: "each",
+        usage: "{{#each list}}…{{item}}…{{item_index}}…{{else}}…{{/each}}",
+        summary: "writes its inside for each item of a list or value of an object, `else` when there is none or null",
+    },
+    Block {
+        name: "with",
+        usage: "{{#with a.b}}…{{name}}…{{else}}…{{/with}}",
+        summary: "writes its inside with the value as the start of paths, `else` when it is null",
+    },
+];
+
+/// The bounds on a template, each with its unit, for the reference.
+pub fn limits() -> Vec<(&'static str, String)> {
+    let bounds = Limits::default();
+    vec![
+        ("length of a template", format!("{} KiB", compile::TEMPLATE_BYTES_MAX / 1024)),
+        ("parentheses in parentheses", compile::PARENTHESES_DEPTH_MAX.to_string()),
+        ("blocks in blocks", compile::BLOCK_DEPTH_MAX.to_string()),
+        (
+            "expressions that one template evaluates, items of lists that helpers walk through included",
+            bounds.steps_max.to_string(),
+        ),
+        (
+            "text that one template writes, lists and objects that helpers make (`limits.template_output`)",
+            format!("{} KiB", bounds.output_bytes_max / 1024),
+        ),
+    ]
+}
+
 impl Template {
     /// Compiles `source`. All faults that can be told apart are reported at once, warnings among them.
     pub fn compile(source: &str, destination: Destination) -> Result<Self, Vec<TemplateFinding>> {
@@ -194,8 +249,8 @@ impl Template {
         self.body.paths.clone()
     }
 
-    /// Whether two renderings of the same run may differ, as they read the clock or chance (`utcNow`, later `guid`,
-    /// `rand`).
+    /// Whether two renderings of the same run may differ, as they read the clock or chance (`utcNow`, `guid`,
+    /// `rand`, …).
     pub fn is_volatile(&self) -> bool {
         self.body.is_volatile
     }
@@ -203,6 +258,24 @@ impl Template {
     /// Whether the template is exactly one expression, so that its value keeps its JSON type.
     pub fn is_lone_expression(&self) -> bool {
         self.body.lone.is_some()
+    }
+
+    /// The helper that gives the value of a lone expression, and what it gives, where that is never a boolean.
+    pub fn never_a_boolean(&self) -> Option<(&'static str, &'static str)> {
+        let Some(expr::Node::Output(output)) = self.body.lone.and_then(|at| self.body.nodes.get(at)) else {
+            return None;
+        };
+        let (helper, kind) = helpers::result_kind(&output.expr)?;
+        (!kind.may_be(helpers::Kind::Boolean)).then(|| (helper, kind.name()))
+    }
+
+    /// The path that the template is, where it is one and nothing else: its value is the path's.
+    pub fn lone_path(&self) -> Option<PathRef> {
+        let expr::Node::Output(output) = self.body.nodes.get(self.body.lone?)? else { return None };
+        let expr::Expr::Path(expr::Path { base: expr::Base::Root(root), segments, .. }) = &output.expr else {
+            return None;
+        };
+        Some(PathRef { root: root.name().to_owned(), segments: segments.clone(), range: output.range.clone() })
     }
 
     /// Renders over `scope`.
@@ -245,6 +318,11 @@ pub fn text_or_json(value: &Value) -> std::borrow::Cow<'_, str> {
 /// `text` with `& < > " '` as entities.
 pub fn escape_html(text: &str) -> std::borrow::Cow<'_, str> {
     print::escape_html(text)
+}
+
+/// The finding for an expression of Power Automate in a text, `@{triggerBody()}`: here it is text and nothing else.
+pub fn foreign_expression(text: &str) -> Option<TemplateFinding> {
+    habits::foreign(text)
 }
 
 /// Whether `text` holds a template at all.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::compile::Inside;
 use super::expr::{Base, Block, BlockKind, Call, Expr, Node, Output, Path, Root};
-use super::helpers::{self, HelperSpec};
+use super::helpers::{self, HelperSpec, Kind};
 use super::scan::{Tag, TagKind};
 use super::syntax::{self, NodeKind, PathSyntax};
 use super::{PathRef, TemplateFinding};
@@ -144,8 +144,8 @@ impl<'s> Compiler<'s> {
             NodeKind::Call(call) => call.arguments.first().and_then(|argument| self.expr(argument)),
             _ => None,
         };
-        if let (Some(kind), Some(Expr::Literal(value))) = (kind, &subject) {
-            self.block_literal(kind, value, tag);
+        if let (Some(kind), Some(subject)) = (kind, &subject) {
+            self.block_subject(kind, subject, tag);
         }
         if kind.is_some_and(BlockKind::has_frame) {
             let origin = subject.as_ref().and_then(|subject| self.origin(subject));
@@ -208,17 +208,28 @@ impl<'s> Compiler<'s> {
         Some(kind)
     }
 
-    fn block_literal(&mut self, kind: BlockKind, value: &Value, tag: &Tag) {
-        let fits = match kind {
-            BlockKind::If | BlockKind::Unless => value.is_boolean(),
-            BlockKind::Each | BlockKind::With => false,
+    /// What a block can never work with: a constant, or a helper's answer of another kind.
+    fn block_subject(&mut self, kind: BlockKind, subject: &Expr, tag: &Tag) {
+        let is_condition = matches!(kind, BlockKind::If | BlockKind::Unless);
+        let (code, got) = match (subject, helpers::result_kind(subject)) {
+            (Expr::Literal(value), _) if !(is_condition && value.is_boolean()) => {
+                ("literal_type", super::kind_of(value).to_owned())
+            }
+            (_, Some((name, given))) if is_condition && !given.may_be(Kind::Boolean) => {
+                ("result_type", format!("{}, which `{name}` gives", given.name()))
+            }
+            (_, Some((name, given))) if kind == BlockKind::Each && !given.may_be(Kind::ListOrObject) => {
+                ("result_type", format!("{}, which `{name}` gives", given.name()))
+            }
+            _ => return,
         };
-        if !fits {
-            let wanted =
-                if matches!(kind, BlockKind::If | BlockKind::Unless) { "a boolean" } else { "a value of the lead" };
-            let message = format!("`#{}` wants {wanted}, not {}", kind.name(), super::kind_of(value));
-            self.findings.push(TemplateFinding::warning("literal_type", tag.range.clone(), message));
-        }
+        let wanted = match kind {
+            _ if is_condition => "a boolean",
+            BlockKind::Each if code == "result_type" => "a list",
+            _ => "a value of the lead",
+        };
+        let message = format!("`#{}` wants {wanted}, not {got}", kind.name());
+        self.findings.push(TemplateFinding::warning(code, tag.range.clone(), message));
     }
 
     /// The expression that fills a mustache: a bare helper name calls it.
@@ -287,19 +298,38 @@ impl<'s> Compiler<'s> {
     fn helper(&mut self, call: &syntax::Call, range: &Range<usize>) -> Option<&'static HelperSpec> {
         let name = &self.source[call.name.clone()];
         let Some(spec) = helpers::find(name) else {
-            let near = nearest(name, helpers::names());
-            let help = near.map_or_else(
-                || "`leadflow explain helpers` lists them".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            let help = if self.is_value_name(name) { "a value takes no arguments".to_owned() } else { help };
-            let message = format!("there is no helper `{name}`");
-            self.findings.push(TemplateFinding::error("unknown_helper", call.name.clone(), message).help(help));
+            let finding = self.unknown_helper(name, call, range);
+            self.findings.push(finding);
             return None;
         };
         let findings = helpers::check_arguments(spec, self.source, call, range);
         self.findings.extend(findings);
         Some(spec)
+    }
+
+    /// The finding for a call of what is no helper: a function that is a path here, one left out, or a slip.
+    fn unknown_helper(&self, name: &str, call: &syntax::Call, range: &Range<usize>) -> TemplateFinding {
+        let argument = match call.arguments.as_slice() {
+            [] => Some(""),
+            [only] => match &only.kind {
+                NodeKind::Literal(Value::String(text)) => Some(text.as_str()),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(path) = helpers::path_of(name, argument.unwrap_or_default()) {
+            return path_instead(name, &path, range.clone());
+        }
+        let message = format!("there is no helper `{name}`");
+        if let Some((_, reason)) = helpers::LEFT_OUT.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            return TemplateFinding::error("unknown_helper", call.name.clone(), message).help(*reason);
+        }
+        let help = match nearest(name, helpers::names()) {
+            _ if self.is_value_name(name) => "a value takes no arguments".to_owned(),
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`leadflow explain` lists them".to_owned(),
+        };
+        TemplateFinding::error("unknown_helper", call.name.clone(), message).help(help)
     }
 
     fn call(
@@ -334,6 +364,12 @@ impl<'s> Compiler<'s> {
             return self.local(&syntax, range);
         }
         let path = self.resolve(syntax, range)?;
+        if path.base == Base::Nothing
+            && let Some(known) = function_path(text)
+        {
+            self.findings.push(path_instead(text, &known, range.clone()));
+            return None;
+        }
         self.report(&path, text, range);
         Some(path)
     }
@@ -451,4 +487,17 @@ impl<'s> Compiler<'s> {
         };
         self.paths.push(PathRef { root, segments, range: range.clone() });
     }
+}
+
+/// The path for `triggerBody` or `triggerBody.A`: a function of Power Automate without its parentheses.
+fn function_path(text: &str) -> Option<String> {
+    let (function, rest) = text.split_once('.').unwrap_or((text, ""));
+    let path = helpers::path_of(function, "").filter(|path| !path.contains("NAME"))?;
+    Some(if rest.is_empty() { path } else { format!("{path}.{rest}") })
+}
+
+/// The finding for a function of Power Automate that is a path here.
+fn path_instead(name: &str, path: &str, range: Range<usize>) -> TemplateFinding {
+    let message = format!("`{name}` is no helper: what it tells stands at a path");
+    TemplateFinding::error("habit_function", range, message).help(format!("write  {path}"))
 }

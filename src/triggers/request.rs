@@ -8,7 +8,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::signature;
+use super::{form, items, signature};
 use crate::flow::Flow;
 use crate::run::TriggerData;
 use crate::schema::json::{self, JsonError};
@@ -127,7 +127,10 @@ pub fn parse(flow: &Flow, data: &TriggerData, limits: &BodyLimits) -> Result<Par
     let text = data.body.strip_prefix('\u{feff}').unwrap_or(&data.body);
     let trigger = &flow.trigger;
     let schema = trigger.schema.as_ref().filter(|_| trigger.validation != Validation::None);
-    let (body, notes) = if text.trim_ascii().is_empty() {
+    let (body, notes) = if data.item.is_some() && trigger.split_on.is_some() {
+        let received = items::receive(flow, data, limits)?;
+        (received.body, received.notes)
+    } else if text.trim_ascii().is_empty() {
         let bodiless = matches!(data.method.as_str(), "GET" | "HEAD" | "DELETE");
         if schema.is_some() && !bodiless {
             return Err(Problem::new(400, "empty_body", "the body is empty, but the flow's schema wants a lead"));
@@ -135,7 +138,7 @@ pub fn parse(flow: &Flow, data: &TriggerData, limits: &BodyLimits) -> Result<Par
         (Value::Null, Vec::new())
     } else {
         let body = json::parse(text, "the body", limits.json_depth_max)
-            .map_err(|error| unsupported_form(&data.headers).unwrap_or_else(|| error.into()))?;
+            .or_else(|error| form_body(data, text, error.into()))?;
         match schema {
             Some(schema) => {
                 let received =
@@ -147,6 +150,14 @@ pub fn parse(flow: &Flow, data: &TriggerData, limits: &BodyLimits) -> Result<Par
     };
     let is_test = has_marker(&body, &trigger.test_leads.marker);
     Ok(Parsed { trigger: trigger_value(data, body), is_test, notes })
+}
+
+/// A body that is not JSON: a form, where its content type says so.
+fn form_body(data: &TriggerData, text: &str, problem: Problem) -> Result<Value, Problem> {
+    match media(&data.headers) {
+        Some(media) if form::is_form(&media) && !form::looks_like_json(text) => form::parse(text),
+        _ => Err(unsupported_form(&data.headers).unwrap_or(problem)),
+    }
 }
 
 /// The headers that may be stored: lower-case names, without credentials and cookies, with signatures blotted out of
@@ -243,17 +254,16 @@ fn has_marker(body: &Value, marker: &str) -> bool {
     }
 }
 
-/// The refusal of a body that is not JSON, when its content type says that it is a form.
+/// The refusal of a body that is not JSON, when its content type says that it has several parts.
 fn unsupported_form(headers: &[(String, String)]) -> Option<Problem> {
-    let media = values(headers, "content-type").next()?.split(';').next()?.trim().to_ascii_lowercase();
-    (media.starts_with("multipart/") || media == "application/x-www-form-urlencoded").then(|| {
-        Problem::new(415, "unsupported_media_type", format!("{} is not supported; send JSON", form_name(&media)))
-    })
+    let is_multipart = media(headers)?.starts_with("multipart/");
+    let message = "a multipart body is not supported; send JSON or a form (application/x-www-form-urlencoded)";
+    is_multipart.then(|| Problem::new(415, "unsupported_media_type", message))
 }
 
-/// A content type is the sender's text: only what we know is repeated.
-fn form_name(media: &str) -> &'static str {
-    if media.starts_with("multipart/") { "a multipart body" } else { "a form body (application/x-www-form-urlencoded)" }
+/// The media type without its parameters, in lower case.
+fn media(headers: &[(String, String)]) -> Option<String> {
+    Some(values(headers, "content-type").next()?.split(';').next()?.trim().to_ascii_lowercase())
 }
 
 fn charset(headers: &[(String, String)]) -> Option<&str> {

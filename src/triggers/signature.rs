@@ -10,6 +10,7 @@ use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::clock::{MICROS_PER_SEC, Micros};
+use crate::ids::RunId;
 use crate::secret::Secret;
 
 /// The slots of a flow.
@@ -22,6 +23,7 @@ const SIGNATURE: &str = "sig";
 
 /// Separates these signatures from every other use of the key, and this encoding from later ones.
 const DOMAIN: &[u8] = b"leadflow:signed_url:1";
+const STATUS_DOMAIN: &[u8] = b"leadflow:status_url:1";
 
 /// The query of a signed URL: `sv=1&sig=…`, with `se=UNIX_SECONDS` before `sig` when it expires.
 pub fn query(key: &Secret, flow: &str, slot: &str, version: u32, expires_at: Option<Micros>) -> String {
@@ -56,6 +58,18 @@ pub fn verify<'a>(
     }
     let expired = given.expiry_secs.is_some_and(|secs| now >= secs.saturating_mul(MICROS_PER_SEC));
     found.filter(|_| given.well_formed && !expired)
+}
+
+/// The query of the URL under which the answer of one run can be asked for: `sig=…`. It lets nobody post.
+pub fn status_query(key: &Secret, flow: &str, run: RunId) -> String {
+    format!("{SIGNATURE}={}", URL_SAFE_NO_PAD.encode(sign_status(key, flow, run)))
+}
+
+/// Whether `query` carries the signature of [`status_query`]. Takes the same time whether and where it fails.
+pub fn verify_status(key: &Secret, flow: &str, run: RunId, query: &[(String, String)]) -> bool {
+    let given = Given::read(query);
+    let fits = sign_status(key, flow, run).ct_eq(&given.signature);
+    bool::from(fits) && given.well_formed
 }
 
 /// Whether a query parameter belongs to the signature.
@@ -148,16 +162,25 @@ impl Given {
 
 /// Each text is preceded by its length, so that no two different (flow, slot, version, expiry) encode alike.
 fn sign(key: &Secret, flow: &str, slot: &str, version: u32, expiry_secs: Option<i64>) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()).expect("HMAC takes keys of any length");
-    for part in [DOMAIN, flow.as_bytes(), slot.as_bytes()] {
-        mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part);
-    }
+    let mut mac = mac(key, &[DOMAIN, flow.as_bytes(), slot.as_bytes()]);
     mac.update(&version.to_be_bytes());
     if let Some(secs) = expiry_secs {
         mac.update(&secs.to_be_bytes());
     }
     mac.finalize().into_bytes().into()
+}
+
+fn sign_status(key: &Secret, flow: &str, run: RunId) -> [u8; 32] {
+    mac(key, &[STATUS_DOMAIN, flow.as_bytes(), run.bytes()]).finalize().into_bytes().into()
+}
+
+fn mac(key: &Secret, parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()).expect("HMAC takes keys of any length");
+    for part in parts {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac
 }
 
 #[cfg(test)]
@@ -246,6 +269,19 @@ mod tests {
     fn no_two_names_sign_alike() {
         assert_ne!(sign(&key(), "ab", "c", 1, None), sign(&key(), "a", "bc", 1, None));
         assert_ne!(sign(&key(), "a", "b", 0, Some(0)), sign(&key(), "a", "b", 0, None));
+    }
+
+    #[test]
+    fn a_status_url_is_for_one_run_and_lets_nobody_post() {
+        let (run, other) = (RunId::from_bytes([7; 16]), RunId::from_bytes([8; 16]));
+        let good = status_query(&key(), "a", run);
+        let fits = |flow: &str, run, query: &str| verify_status(&key(), flow, run, &pairs(query));
+        assert!(fits("a", run, &good) && fits("a", run, &format!("x=1&{good}")));
+        assert!(!fits("b", run, &good) && !fits("a", other, &good));
+        assert!(!fits("a", run, "") && !fits("a", run, &format!("{good}&sig=x")) && !fits("a", run, "sig=x"));
+        assert!(!verify_status(&Secret::new("another"), "a", run, &pairs(&good)));
+        assert_eq!(check("a", &format!("sv=2&{good}")), None);
+        assert!(!fits("a", run, &query(&key(), "a", "primary", 2, None)));
     }
 
     #[test]

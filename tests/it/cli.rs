@@ -31,8 +31,6 @@ fn wrong_verbs_get_the_right_one() {
 fn commands_of_later_versions_say_so() {
     let workspace = Workspace::empty();
     let lines: &[&[&str]] = &[
-        &["reload", "--wait"],
-        &["diff"],
         &["new", "contoso"],
         &["test"],
         &["import", "a.zip"],
@@ -99,11 +97,21 @@ fn explain_lists_and_explains() {
         assert!(all.contains(doc.code), "{} is not listed", doc.code);
         assert!(workspace_free_explain(doc.code).contains(doc.summary));
     }
-    for word in ["create_record", "send_email", "http", "respond", "compose", "delay"] {
-        let text = workspace.expect(0, &["explain", word]);
+    for spec in leadflow::actions::catalogue().actions {
+        let text = workspace.expect(0, &["explain", spec.kind]);
         assert!(text.contains("keys") && text.contains("example"), "{text}");
     }
-    assert!(workspace.expect(0, &["explain", "formatdatetime"]).contains("formatDateTime"));
+    let helper = workspace.expect(0, &["explain", "formatdatetime"]);
+    for part in ["{{formatDateTime time [format] [culture]}}", "arguments", "tz='…'", "gives a text", "cultures: en-US"]
+    {
+        assert!(helper.contains(part), "{part}: {helper}");
+    }
+    assert!(workspace.expect(0, &["explain", "guid"]).contains("kept before they are first sent"));
+    assert!(workspace.expect(0, &["explain", "coalesce"]).contains("is not evaluated"));
+    assert!(workspace.expect(0, &["explain", "range"]).contains("at most 100,000"));
+    assert!(workspace.expect(0, &["explain", "triggerBody"]).contains("trigger.body"));
+    assert!(workspace.expect(0, &["explain", "xpath"]).contains("not part of the language"));
+    assert!(workspace.expect(0, &["explain", "each"]).contains("{{#each list}}"));
     assert!(refused(&workspace, &["explain", "unknwon_key"]).contains("did you mean `unknown_key`?"));
 }
 
@@ -132,7 +140,7 @@ fn the_flows_of_the_repository_are_exemplary() {
     assert!(workspace.expect(0, &["check"]).contains("3 files"));
     let flows = workspace.json(&["flows", "--json"]);
     let names: Vec<&str> = flows.as_array().expect("a list").iter().filter_map(|flow| flow["name"].as_str()).collect();
-    assert_eq!(names, ["contoso-backup", "contoso-crm-suite", "webhook-to-http"]);
+    assert_eq!(names, ["contoso-backup", "contoso-crm-suite", "fabrikam-analytics", "webhook-to-http"]);
 }
 
 #[test]
@@ -285,7 +293,7 @@ fn mocks_answer_in_the_place_of_actions() {
 fn a_lead_is_sent_and_everything_about_it_is_shown() {
     let workspace = Workspace::cloned();
     let server = workspace.serve();
-    assert!(server.announced.contains("3 flows live") && server.announced.contains("no leadflow.yaml: defaults"));
+    assert!(server.announced.contains("4 flows live") && server.announced.contains("no leadflow.yaml: defaults"));
     assert!(
         server.announced.contains(&format!("curl -sS --json @examples/lead.json '{}'", server.url("contoso-backup")))
     );

@@ -24,6 +24,31 @@ use crate::support::PATIENCE;
 
 const FLOW: &str = "name: swept\ntrigger:\n  type: request\nactions:\n  - name: keep\n    type: create_record\n    connection: crm\n    entity: leads\n    fields: { n: '{{trigger.body.n}}' }\n  - name: tell\n    type: http\n    connection: api\n    method: POST\n    url: /x\n    retry: { policy: fixed, count: 5, interval: 5ms }\n    body: { id: '{{actions.keep.outputs.id}}' }\n  - name: tell_again\n    type: http\n    connection: api\n    method: POST\n    url: /y\n    retry: { policy: fixed, count: 5, interval: 5ms }\n    body: { at: '{{utcNow}}' }\n";
 
+/// What the trigger of a swept flow says, the bodies that are posted, and how many runs must come of them.
+#[derive(Debug, Clone, Copy)]
+struct Scenario {
+    trigger: &'static str,
+    bodies: &'static [&'static str],
+    /// `None`: a lead whose answer was lost is sent again and is another lead.
+    runs: Option<usize>,
+}
+
+const PLAIN: Scenario = Scenario { trigger: "", bodies: &["{\"n\": 1}"], runs: None };
+
+/// One at a time, and each once.
+const GATED: Scenario = Scenario {
+    trigger: "  dedupe: { key: ['{{trigger.body.n}}'] }\n  concurrency: { runs: 1 }\n",
+    bodies: &["{\"n\": 1}", "{\"n\": 2}", "{\"n\": 1}"],
+    runs: Some(2),
+};
+
+/// All items or none.
+const SPLIT: Scenario = Scenario {
+    trigger: "  split_on: '{{trigger.body}}'\n  dedupe: { key: ['{{trigger.body.n}}'] }\n",
+    bodies: &["[{\"n\": 1}, {\"n\": 2}, {\"n\": 1}]"],
+    runs: Some(2),
+};
+
 /// Takes every request and remembers it by its idempotency key; what no commit has named yet does not reach it.
 struct OtherSide {
     store: Arc<SqliteStore>,
@@ -58,12 +83,12 @@ impl Effects for Shared {
     }
 }
 
-fn flow() -> Flow {
+fn flow(scenario: Scenario) -> Flow {
     let catalogue = actions::catalogue();
     let connections = BTreeMap::from([("crm".to_owned(), "records".to_owned()), ("api".to_owned(), "http".to_owned())]);
     let bundle = Bundle {
         file: "swept.yaml".into(),
-        text: FLOW.into(),
+        text: FLOW.replace("  type: request\n", &format!("  type: request\n{}", scenario.trigger)),
         blueprint: None,
         schemas: BTreeMap::new(),
         parameters: serde_json::json!({}),
@@ -98,13 +123,14 @@ fn connections() -> Connections {
         .collect()
 }
 
-fn trigger() -> TriggerData {
+fn trigger(body: &str) -> TriggerData {
     TriggerData {
         method: "POST".into(),
         path: Vec::new(),
         query: Vec::new(),
         headers: Vec::new(),
-        body: "{\"n\": 1}".into(),
+        body: body.into(),
+        ..TriggerData::default()
     }
 }
 
@@ -115,12 +141,12 @@ enum Target {
     Effect(Strike),
 }
 
-/// Plays one lead through; whether the fault was reached.
-async fn play(target: Target, nth: usize) -> bool {
+/// Plays the leads through; whether the fault was reached.
+async fn play(scenario: Scenario, target: Target, nth: usize) -> bool {
     let folder = tempfile::tempdir().expect("a folder");
     let options = OpenOptions::new(folder.path().join("leadflow.db"), Mode::Serve);
     let inner: Arc<SqliteStore> = Arc::new(SqliteStore::open(options).expect("a store"));
-    let flow = Arc::new(flow());
+    let flow = Arc::new(flow(scenario));
     let bundle = serde_json::to_string(&flow.bundle).expect("JSON");
     let text = FlowText { digest: flow.digest.clone(), flow: flow.name.clone(), bundle };
     let text_id = inner.pin_text(text, 1).await.expect("pinned");
@@ -156,14 +182,18 @@ async fn play(target: Target, nth: usize) -> bool {
     let live = Arc::new(LiveFlow { flow, text_id });
     let acceptor = Acceptor(Arc::clone(&engine));
     // A client that gets a 503 posts again.
-    loop {
-        match acceptor.accept(Arc::clone(&live), trigger()).await {
-            Accepted::Run { .. } => break,
-            Accepted::Unavailable(_) => {}
-            other => panic!("{other:?}"),
+    for body in scenario.bodies {
+        loop {
+            match acceptor.accept(Arc::clone(&live), trigger(body)).await {
+                Accepted::Run { .. } | Accepted::Duplicate { .. } | Accepted::Split { .. } => break,
+                Accepted::Unavailable(_) => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
-    let runs = until_ended(inner.as_ref()).await;
+    let mut runs = until_ended(inner.as_ref()).await;
+    runs.retain(|run| run.run.duplicate_of.is_none());
+    assert!(scenario.runs.is_none_or(|wanted| wanted == runs.len()), "{target:?} {nth}: {runs:#?}");
     assert!(runs.iter().all(|run| run.run.status.as_str() == "succeeded"), "{target:?} {nth}: {runs:#?}");
     let records = inner.list_records(None, 1000).await.expect("records");
     assert_eq!(records.len(), runs.len(), "{target:?} {nth}: one record for each run");
@@ -193,11 +223,11 @@ async fn until_ended(store: &dyn Store) -> Vec<StoredRun> {
 }
 
 /// Sweeps `n` until a scenario passes without reaching it.
-fn sweep(target: Target) {
+fn sweep(scenario: Scenario, target: Target) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut n = 1;
-    while runtime.block_on(play(target, n)) {
+    while runtime.block_on(play(scenario, target, n)) {
         n += 1;
         assert!(n < 500, "the sweep does not end");
     }
@@ -206,20 +236,40 @@ fn sweep(target: Target) {
 
 #[test]
 fn a_store_call_that_fails() {
-    sweep(Target::Store(FailAt::Before));
+    sweep(PLAIN, Target::Store(FailAt::Before));
 }
 
 #[test]
 fn a_store_call_whose_answer_is_lost() {
-    sweep(Target::Store(FailAt::After));
+    sweep(PLAIN, Target::Store(FailAt::After));
 }
 
 #[test]
 fn an_effect_that_fails() {
-    sweep(Target::Effect(Strike::Before));
+    sweep(PLAIN, Target::Effect(Strike::Before));
 }
 
 #[test]
 fn an_effect_whose_answer_is_lost() {
-    sweep(Target::Effect(Strike::After));
+    sweep(PLAIN, Target::Effect(Strike::After));
+}
+
+#[test]
+fn a_store_call_that_fails_while_leads_are_told_apart_and_wait() {
+    sweep(GATED, Target::Store(FailAt::Before));
+}
+
+#[test]
+fn a_lost_answer_while_leads_are_told_apart_and_wait() {
+    sweep(GATED, Target::Store(FailAt::After));
+}
+
+#[test]
+fn a_store_call_that_fails_while_a_request_is_split() {
+    sweep(SPLIT, Target::Store(FailAt::Before));
+}
+
+#[test]
+fn a_lost_answer_while_a_request_is_split() {
+    sweep(SPLIT, Target::Store(FailAt::After));
 }

@@ -170,6 +170,19 @@ fn the_committed_editor_schema_is_fresh() {
     assert!(committed == fresh, "schemas/flow.schema.json is stale: leadflow schema flow > schemas/flow.schema.json");
 }
 
+/// The committed reference is what the declarations say. `UPDATE=1` rewrites it.
+#[test]
+fn the_committed_reference_is_fresh() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");
+    let fresh = Workspace::empty().expect(0, &["explain", "--markdown"]);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(file.parent().expect("a folder")).expect("the folder can be made");
+        fs::write(&file, &fresh).expect("the reference can be written");
+    }
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    assert!(committed == fresh, "docs/reference.md is stale: leadflow explain --markdown > docs/reference.md");
+}
+
 /// The flows of the repository are what newcomers copy: they fit the editor schema too.
 #[test]
 fn the_flows_of_the_repository_fit_the_editor_schema() {

@@ -162,7 +162,8 @@ fn bodies_that_do_not_fit_are_refused_with_their_place_and_kept() {
         (&[("content-encoding", "gzip")], b"{}", 400, "invalid_gzip"),
         (&[("content-encoding", "br")], b"{}", 415, "unsupported_encoding"),
         (&[("content-type", "application/json; charset=latin1")], b"\"\xe9\"", 415, "unsupported_charset"),
-        (&[("content-type", "application/x-www-form-urlencoded")], b"a=1", 415, "unsupported_media_type"),
+        (&[("content-type", "application/x-www-form-urlencoded")], b"{\"a\": }", 400, "invalid_json"),
+        (&[("content-type", "application/x-www-form-urlencoded")], b"Email=%E9", 400, "invalid_utf8"),
         (&[("content-type", "multipart/form-data; boundary=x")], b"--x--", 415, "unsupported_media_type"),
     ];
     for (headers, body, status, code) in rows {

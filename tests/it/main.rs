@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one link.
 
 mod architecture;
+mod blueprints;
+mod calls;
 mod cli;
 mod crash;
 mod data_actions;
@@ -17,4 +19,9 @@ mod smtp;
 mod smtp_flow;
 mod support;
 mod synced;
+mod trigger_answers;
+mod trigger_concurrency;
+mod trigger_dedupe;
+mod trigger_requests;
+mod trigger_split;
 mod variables_crash;

@@ -83,3 +83,100 @@ fn a_hangup_reloads_and_never_stops_the_server() {
     assert!(status.success());
     until("the edit is live", || said(&server, "a") == Some(2));
 }
+
+#[test]
+fn what_is_live_can_be_asked_for_and_waited_for() {
+    let workspace = Workspace::empty();
+    workspace.write("leadflow.yaml", "reload: { poll: 1h, quiet: 50ms, unload_after: 1h }\n");
+    workspace.write("flows/a.yaml", &flow("a", 1));
+    workspace.write("flows/b.yaml", &flow("b", 1));
+    assert_eq!(workspace.run(&["reload", "--wait"]).status.code(), Some(2), "no server runs");
+    let server = workspace.serve();
+    let said_first = workspace.expect(0, &["reload", "--wait"]);
+    assert!(said_first.starts_with("what is on disk is live: generation 1,"), "{said_first}");
+
+    workspace.write("flows/a.yaml", &flow("a", 2));
+    fs::remove_file(workspace.path().join("flows/b.yaml")).expect("remove");
+    workspace.expect(0, &["reload", "--wait"]);
+    assert_eq!((said(&server, "a"), said(&server, "b")), (Some(2), None), "gone at once, because somebody asked");
+
+    workspace.write("flows/a.yaml", &flow("a", 3).replace("status:", "statu:"));
+    let output = workspace.run(&["reload", "--wait"]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(err.contains("error[unknown_key] flows/a.yaml:8:5") && out.contains("NOT live"), "{out}{err}");
+    assert_eq!(said(&server, "a"), Some(2));
+
+    let listed = workspace.expect(0, &["flows"]);
+    assert!(listed.starts_with("live: NOT all that is on disk   generation ") && listed.contains("OLD"), "{listed}");
+    let listed = workspace.json(&["flows", "--json"]);
+    assert_eq!((&listed[0]["live"], &listed[0]["standing"]), (&true.into(), &"kept_back".into()), "{listed:#}");
+    let admin = format!("http://{}", server.address("admin"));
+    let get = |path: &str| wire::send("GET", &format!("{admin}{path}"), &[], b"").expect("an answer");
+    let generation = get("/api/v1/flows").json()["generation"].as_u64().expect("a number");
+    let ready = get("/readyz").json();
+    assert_eq!(ready["status"], "ready");
+    assert_eq!(ready["reload"]["findings"][0]["code"], "unknown_key", "{ready:#}");
+    let metrics = String::from_utf8(get("/metrics").body).expect("text");
+    let kept_back = "leadflow_reload_kept_back_files 1";
+    assert!(metrics.lines().any(|found| found == kept_back), "{kept_back} is not in\n{metrics}");
+    assert_eq!(server.terminate(), Some(0));
+
+    let server = workspace.serve();
+    let old = server.announced.lines().find(|line| line.contains("OLD")).expect("told loudly");
+    assert!(old.contains("flows/a.yaml:8:5 unknown_key"), "{}", server.announced);
+    workspace.write("flows/a.yaml", &flow("a", 4));
+    let said_last = workspace.expect(0, &["reload", "--wait"]);
+    let next = format!("generation {},", generation + 1);
+    assert!(said_last.contains(&next), "generations go on over a restart: {said_last}");
+}
+
+#[test]
+fn settings_that_need_a_restart_and_settings_that_do_not_check_are_told() {
+    let workspace = Workspace::empty();
+    workspace.write("leadflow.yaml", QUICK);
+    workspace.write("flows/a.yaml", &flow("a", 1));
+    let server = workspace.serve();
+    for (text, code) in [("data: elsewhere\n", "needs_restart"), ("colour: red\n", "unknown_key")] {
+        workspace.write("leadflow.yaml", &format!("{QUICK}{text}"));
+        let admin = format!("http://{}/api/v1/reload?wait=true", server.address("admin"));
+        let answer = wire::send("POST", &admin, &[], b"").expect("an answer");
+        assert_eq!(answer.status, 409, "{answer:?}");
+        assert_eq!(answer.json()["findings"][0]["code"], code);
+    }
+    workspace.write("leadflow.yaml", QUICK);
+    workspace.expect(0, &["reload", "--wait"]);
+    assert_eq!(said(&server, "a"), Some(1));
+}
+
+#[test]
+fn a_difference_is_told_in_the_words_of_the_file() {
+    let workspace = Workspace::empty();
+    workspace.write("leadflow.yaml", "reload: { poll: 1h, quiet: 1h }\n");
+    for name in ["a", "b", "c", "d"] {
+        workspace.write(&format!("flows/{name}.yaml"), &flow(name, 1));
+    }
+    let server = workspace.serve();
+    let same = workspace.expect(0, &["diff"]);
+    assert!(same.starts_with("no difference in 4 files; live: generation 1"), "{same}");
+    workspace.write("flows/a.yaml", &flow("a", 2));
+    workspace.write("flows/b.yaml", &format!("# only a comment\n{}", flow("b", 1)));
+    fs::remove_file(workspace.path().join("flows/c.yaml")).expect("remove");
+    workspace.write("flows/e.yaml", &flow("e", 1));
+    let told = workspace.expect(0, &["diff"]);
+    for line in [
+        "~ a  flows/a.yaml  action say: body.said",
+        "    say.body.said: 1 -> 2",
+        "~ b  flows/b.yaml  comments or layout only: no effect",
+        "- c  flows/c.yaml  gone",
+        "+ e  flows/e.yaml  new",
+    ] {
+        assert!(told.lines().any(|found| found == line), "{line} is not in\n{told}");
+    }
+    workspace.write("flows/d.yaml", "name: d\n");
+    let told = workspace.expect(1, &["diff"]);
+    assert!(told.contains("! d  flows/d.yaml  does not check: the last good version is live"), "{told}");
+    drop(server);
+    let json = workspace.json_of(1, &["diff", "--json"]);
+    assert_eq!((&json["server_runs"], &json["flows"][0]["difference"]), (&false.into(), &"changed".into()));
+}

@@ -122,13 +122,7 @@ async fn live(store: Arc<dyn Store>, inner: &SqliteStore, other_side: &Arc<Other
     let text = FlowText { digest: flow.digest.clone(), flow: flow.name.clone(), bundle };
     let text_id = inner.pin_text(text, 1).await.expect("pinned");
     if ended(inner).await.is_none() {
-        let trigger = TriggerData {
-            method: "POST".into(),
-            path: Vec::new(),
-            query: Vec::new(),
-            headers: Vec::new(),
-            body: "{}".into(),
-        };
+        let trigger = TriggerData { method: "POST".into(), body: "{}".into(), ..TriggerData::default() };
         let accepted = Acceptor(Arc::clone(&engine)).accept(Arc::new(LiveFlow { flow, text_id }), trigger).await;
         assert!(matches!(accepted, Accepted::Run { .. }), "{accepted:?}");
     }

@@ -418,4 +418,20 @@ leadflow.yaml:
     parameters: { owner: sales@contoso.com }
 ",
     ),
+    error(
+        "unknown_flow",
+        "`run_flow` names a flow that is not there",
+        "\
+`check` knows the flows of the folder; the flow must also be live when the action runs: `leadflow flows` lists what is. A flow that is off, or
+whose file does not check, cannot be called.
+",
+    ),
+    error(
+        "flow_circle",
+        "flows call each other in a circle",
+        "\
+A run of one would never end: each call waits for the next. Let one of the flows end without the call,
+or move what they share into a flow that calls nobody.
+",
+    ),
 ];

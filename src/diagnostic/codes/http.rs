@@ -32,7 +32,8 @@ after unpacking gzip (4 MiB).
         "unsupported_media_type",
         "the body is of a kind that is not taken (415)",
         "\
-JSON is taken under any content type or none, but multipart and form bodies are not. Send JSON.
+JSON is taken under any content type or none, and forms (application/x-www-form-urlencoded) are; bodies
+of several parts (multipart) are not.
 ",
     ),
     error(
@@ -134,8 +135,9 @@ the same address are answered again after the seconds in the header `retry-after
         "too_many_waiting",
         "too many runs of this flow wait already (429)",
         "\
-limits.waiting_runs_per_flow in leadflow.yaml says how many. A destination is down for long, or leads
-come faster than it takes them. Nothing was stored: send again after `retry-after`.
+limits.waiting_runs_per_flow in leadflow.yaml says how many; `concurrency` of the trigger, how many
+wait for their turn. A destination is down for long, or leads come faster than it takes them. Nothing
+was stored: send again after `retry-after`.
 ",
     ),
     error(

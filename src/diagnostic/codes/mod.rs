@@ -4,9 +4,11 @@
 
 mod flow;
 mod http;
+mod order;
 mod run;
 mod settings;
 mod template;
+mod trigger;
 
 use super::Severity;
 
@@ -23,7 +25,8 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 5] = [flow::CODES, template::CODES, run::CODES, http::CODES, settings::CODES];
+const PARTS: [&[CodeDoc]; 7] =
+    [flow::CODES, order::CODES, template::CODES, run::CODES, http::CODES, settings::CODES, trigger::CODES];
 const COUNT: usize = count(&PARTS);
 static SORTED: [CodeDoc; COUNT] = sorted(&PARTS);
 

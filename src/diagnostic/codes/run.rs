@@ -437,14 +437,6 @@ chain that is longer than that wants to be one flow.
 ",
     ),
     error(
-        "unknown_flow",
-        "`run_flow` names a flow that is not there",
-        "\
-The flow must be live when the action runs: `leadflow flows` lists what is. A flow that is off, or
-whose file does not check, cannot be called.
-",
-    ),
-    error(
         "called_run_gone",
         "the run that `run_flow` called is not in the store any more",
         "\

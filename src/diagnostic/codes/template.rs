@@ -57,6 +57,35 @@ Power Automate and most languages write f(x); here a helper is followed by its a
 ",
     ),
     error(
+        "habit_function",
+        "what this function of Power Automate tells stands at a path here",
+        "\
+Functions that tell the state of a run are paths; only those that make one value of another are helpers.
+
+    triggerBody()            trigger.body
+    triggerOutputs()         trigger
+    outputs('X')             actions.X.outputs
+    body('X')                actions.X.outputs.body      of an http action
+    actions('X')             actions.X
+    result('X')              actions.X.outputs.result
+    variables('x')           variables.x
+    parameters('x')          parameters.x
+    item()                   item
+    items('loop')            loops.loop.item
+    workflow()               run and flow
+",
+    ),
+    warning(
+        "habit_expression",
+        "an expression of Power Automate stands in a text",
+        "\
+Only what stands between two braces is evaluated. `@…` and `@{…}` are text here and would be sent.
+
+    subject: \"New lead: @{triggerBody()?['OfferTitle']}\"      no
+    subject: \"New lead: {{trigger.body.OfferTitle}}\"           yes
+",
+    ),
+    error(
         "habit_index",
         "fields and items are reached with dots",
         "\
@@ -134,6 +163,19 @@ can be seen.
         "\
 The call would fail in every run that reaches it: `{{toUpper 5}}`, `{{and 'true' x}}`. Nothing is
 converted in silence; `{{string 5}}` makes a text.
+",
+    ),
+    warning(
+        "result_type",
+        "a helper gives what its place cannot take",
+        "\
+It would fail in every run that reaches it: a text where a condition is wanted, a list where a number
+is. Compare, or convert: `int`, `string`, `bool`, `json`.
+
+    when: \"{{toUpper trigger.body.Code}}\"                no
+    when: \"{{eq (toUpper trigger.body.Code) 'INS'}}\"     yes
+    {{add (toUpper 'a') 1}}                              no
+    {{add (int trigger.body.Seats) 1}}                   yes
 ",
     ),
     warning(

@@ -13,7 +13,7 @@ use crate::ids::RunId;
 use crate::run::advance::Event;
 use crate::run::transition::StepEvent;
 use crate::run::{Class, Failure, Identity, Parent, RunStatus, StepKey, StepStatus, TriggerData};
-use crate::store::{NewRun, RunRow};
+use crate::store::{NewRun, RunRow, gate_lane};
 use crate::triggers::request;
 
 /// Most calls above a run: a chain of calls that is longer fails.
@@ -49,12 +49,15 @@ impl Actor {
         let Some((live, _)) = live.resolve(&call.flow) else {
             return Err(Failure::terminal("unknown_flow", format!("no flow `{}` is live", call.flow)));
         };
+        if live.flow.trigger.split_on.is_some() {
+            let message = format!("flow `{}` splits its requests into many runs: it has no one answer", call.flow);
+            return Err(Failure::terminal("call_splits", message));
+        }
         let trigger = TriggerData {
             method: live.flow.trigger.methods.first().cloned().unwrap_or_else(|| "POST".to_owned()),
-            path: Vec::new(),
-            query: Vec::new(),
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: if call.body.is_null() { String::new() } else { call.body.to_string() },
+            ..TriggerData::default()
         };
         let parsed = request::parse(&live.flow, &trigger, &self.ports.limits().body)
             .map_err(|problem| Failure::terminal(problem.code, format!("flow `{}` refuses the body", call.flow)))?;
@@ -71,7 +74,7 @@ impl Actor {
             parent: Some(parent.clone()),
         };
         let values = Values::new(&live.flow, &identity, parsed.trigger);
-        let (status, code) = match judge(&live.flow, &identity, &values, &self.ports) {
+        let (status, code) = match judge(&live.flow, &identity, &values, self.ports.sight()) {
             Verdict::Run => (RunStatus::Queued, None),
             Verdict::TestLead => (RunStatus::Skipped, Some("test_lead")),
             Verdict::Condition(_) => (RunStatus::Skipped, Some("condition")),
@@ -81,6 +84,9 @@ impl Actor {
         run.status = status;
         run.code = code.map(str::to_owned);
         run.finished_at = status.is_final().then_some(at);
+        if !status.is_final() && live.flow.trigger.concurrency.is_some() {
+            run.lane = gate_lane(&live.flow.name);
+        }
         run.is_test = identity.is_test;
         run.parent = Some(parent);
         Ok(NewRun { run, steps: Vec::new(), records: Vec::new() })

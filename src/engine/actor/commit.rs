@@ -124,13 +124,14 @@ impl Actor {
         }
     }
 
-    /// The answer as it is kept. One that is secure is given to whoever waits, and only its status is remembered; a run
-    /// that called this one finds it in the store, so there it stays, hidden from readers.
+    /// The answer as it is kept. One that is secure is given to whoever waits, and only its status is remembered; where
+    /// somebody fetches it from the store (a run that called this one, a caller that asks later), there it stays, hidden
+    /// from readers.
     fn stored_answer(&self, answer: &Answer) -> Option<serde_json::Value> {
         let mut stored = serde_json::to_value(answer).ok()?;
         if self.flow.actions.iter().any(|action| action.secure.inputs && action.kind == RESPOND) {
             stored[SECURE_ANSWER] = true.into();
-            if self.identity.parent.is_none() {
+            if self.identity.parent.is_none() && !self.flow.answers_later {
                 hide_answer(&mut stored);
             }
         }

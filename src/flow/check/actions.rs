@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::Linter;
 use super::blocks::{Outline, Outlined};
-use super::references::{Names, Neighbour};
+use super::fate::{self, Fates};
+use super::forms::{Form, Forms};
+use super::references::{Known, Names, Neighbour};
 use super::shape::{self, Checked};
 use super::texts::Texts;
 use super::{host, names, retry};
@@ -19,11 +21,14 @@ use crate::flow::plan::{Kind, NodeId, Plan};
 use crate::flow::retry::RetryPolicy;
 use crate::flow::secure::{self, Secure};
 use crate::flow::variables::{CHANGES, Variable};
-use crate::flow::{Action, Trigger, control, schema};
+use crate::flow::{Action, Claim, Trigger, control, schema};
 use crate::schema::BodySchema;
 use crate::template::{PathRef, Template, Tree};
 use crate::units;
 use crate::yaml::{child, dotted};
+
+/// The action type that calls another flow.
+const CALL: &str = "run_flow";
 
 /// What all actions of a flow share while they are compiled.
 struct Block<'b, 'a> {
@@ -33,13 +38,16 @@ struct Block<'b, 'a> {
     variables: Vec<Variable>,
     neighbours: Vec<Neighbour<'a>>,
     outline: Outline<'a>,
+    fates: Fates,
+    /// What is known of values, filled action by action.
+    forms: Forms,
 }
 
 impl Block<'_, '_> {
     /// What the templates of the action `id` may name.
     fn names(&self, id: NodeId) -> Names<'_> {
         Names {
-            schema: self.trigger.schema.as_deref(),
+            schema: self.trigger.seen_schema(),
             parameters: self.parameters,
             path_parameters: &self.path_parameters,
             variables: &self.variables,
@@ -49,6 +57,12 @@ impl Block<'_, '_> {
             loops: self.outline.loops(id, false),
             per_item: false,
             sees_inside: false,
+            known: Known {
+                forms: Some(&self.forms),
+                body: self.trigger.schema.clone(),
+                item: Form::Any,
+                without_outputs: self.fates.without_outputs(&self.forms.graph, id),
+            },
         }
     }
 }
@@ -57,19 +71,27 @@ impl<'a> Linter<'a> {
     /// The actions of the flow with their plan. Faults become findings; what does not compile is left out.
     pub(super) fn actions(&mut self, trigger: &Trigger, parameters: &Value) -> (Vec<Action>, Plan) {
         let Some(outline) = self.outline() else { return (Vec::new(), Plan::default()) };
-        let block = Block {
+        let graph = fate::graph(&outline);
+        let fates = Fates::of(&outline, &graph);
+        self.order(&outline, &graph, &fates);
+        let mut block = Block {
             parameters,
             trigger,
             path_parameters: trigger.path.as_ref().map(super::PathPattern::parameters).unwrap_or_default(),
             variables: self.variables.clone(),
             neighbours: outline.neighbours(),
             outline,
+            fates,
+            forms: Forms { graph, ..Forms::default() },
         };
         self.duplicate_names(&block.outline);
         let mut actions = Vec::new();
         let mut kinds = Vec::new();
         for id in 0..block.outline.actions.len() {
             let (action, kind) = self.action(id, &block).unzip();
+            if let Some(action) = &action {
+                note_forms(id, action, &mut block);
+            }
             actions.extend(action);
             kinds.push(kind.unwrap_or(Kind::Leaf));
         }
@@ -106,12 +128,20 @@ impl<'a> Linter<'a> {
         let own = checked.value.as_object()?;
         let common: CommonKeys = self.read(pointer, &checked.value)?;
         let retry = self.retry(pointer, spec, &common);
+        self.timeout(pointer, spec, &common);
+        self.cases(pointer, &checked.value);
         let connection = self.connection(pointer, spec, own);
         self.own_check(pointer, spec, &checked.value, before);
         if CHANGES.contains(&spec.kind) {
             self.change(pointer, spec.kind, &checked.value);
         }
         let schema = self.schema_key(pointer, &keys, &checked);
+        if spec.kind == CALL
+            && let Some(flow) = own.get("flow").and_then(Value::as_str)
+        {
+            let at = child(pointer, "flow");
+            self.calls.push(Claim { word: flow.to_owned(), path: dotted(&at), place: self.doc.value_place(&at) });
+        }
         let names = block.names(id);
         let when = self.when(pointer, &checked, &common, &names);
         let control = self.control(id, spec.kind, &checked, block);
@@ -166,12 +196,8 @@ impl<'a> Linter<'a> {
             self.report("not_yet", &at, message, None);
             return None;
         }
-        let known: Vec<&str> = self.environment.catalogue.actions.iter().map(|spec| spec.kind).collect();
         if !kind.is_empty() {
-            let near = nearest(kind, known.iter().copied());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            let message = format!("there is no action type `{kind}`{near}");
-            self.report("unknown_action_type", &at, message, Some(format!("action types: {}", known.join(" "))));
+            self.unknown_action_type(kind, &at);
         }
         let common = schema::of_any_action();
         shape::check(self.doc, pointer, "an action", &common, block.parameters, &mut self.findings);
@@ -262,26 +288,34 @@ impl<'a> Linter<'a> {
     ) -> (Tree, Vec<(String, Tree)>) {
         let own = checked.value.as_object().into_iter().flatten();
         let has_mark = |key: &str, mark: &str| keys["properties"][key].get(mark).is_some();
-        let own = own
-            .filter(|(key, _)| *key != "connection" && !schema::is_common_key(key) && !has_mark(key, "x-body-schema"));
-        let (templates, mut inputs, mut per_item) = (&checked.templates, Vec::new(), Vec::new());
-        for (key, value) in own {
-            names.per_item = has_mark(key, "x-per-item");
-            let mut texts = Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings };
-            let tree = texts.tree(value, &child(pointer, key));
-            let is_constant = matches!(tree, Tree::Constant(_));
-            // As it is written, it stands beside what it gives for each item.
-            inputs.push((key.clone(), if names.per_item { Tree::Constant(value.clone()) } else { tree.clone() }));
-            per_item.extend((names.per_item && !is_constant).then(|| (key.clone(), tree)));
-        }
-        (Tree::Object(inputs), per_item)
+        let is_input =
+            |key: &str| key != "connection" && !schema::is_common_key(key) && !has_mark(key, "x-body-schema");
+        let own = own.filter(|(key, _)| is_input(key));
+        let (per_item, once): (Vec<_>, Vec<_>) = own.partition(|(key, _)| has_mark(key, "x-per-item"));
+        let templates = &checked.templates;
+        let once: Map<String, Value> = once.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let inputs =
+            Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings }.object(&once, pointer);
+        names.known.item = inputs.get("from").map(|from| Form::of_tree(from, &names).item()).unwrap_or_default();
+        names.per_item = true;
+        let mut texts = Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings };
+        let tree = |(key, value): &(&String, &Value)| ((*key).clone(), texts.tree(value, &child(pointer, key)));
+        let rendered: Vec<(String, Tree)> = per_item.iter().map(tree).collect();
+        // As it is written, it stands beside what it gives for each item.
+        let written = per_item.into_iter().map(|(key, value)| (key.clone(), Tree::Constant(value.clone())));
+        let inputs = match inputs {
+            Tree::Object(once) => Tree::Object(once.into_iter().chain(written).collect()),
+            other => other,
+        };
+        let is_constant = |tree: &Tree| matches!(tree, Tree::Constant(_));
+        (inputs, rendered.into_iter().filter(|(_, tree)| !is_constant(tree)).collect())
     }
 
     /// The compiled schema of the key that is one.
     fn schema_key(&mut self, pointer: &str, keys: &Value, checked: &Checked) -> Option<Arc<BodySchema>> {
         let mut properties = keys["properties"].as_object()?.iter();
         let (key, _) = properties.find(|(_, property)| property.get("x-body-schema").is_some())?;
-        self.body_schema(checked.value.get(key)?, &child(pointer, key)).map(Arc::new)
+        self.body_schema(checked.value.get(key)?, &child(pointer, key))
     }
 
     /// What a container decides by; `None`: a leaf.
@@ -334,6 +368,31 @@ fn cases(value: &Value) -> Vec<Vec<Value>> {
         None => Vec::new(),
     };
     cases.map(values).collect()
+}
+
+/// What later actions may know of what this one gives.
+fn note_forms(id: NodeId, action: &Action, block: &mut Block<'_, '_>) {
+    let names = block.names(id);
+    let tree = |key: &str| action.inputs.get(key);
+    let of = |tree: Option<&Tree>| tree.map(|tree| Form::of_tree(tree, &names)).unwrap_or_default();
+    if let Some(Control::Each { items }) = &action.control {
+        let items = Form::of_tree(items, &names).item();
+        block.forms.items.insert(id, items);
+        return;
+    }
+    let form = match action.kind.as_str() {
+        "compose" => of(tree("inputs")),
+        "filter" => of(tree("from")),
+        "select" => {
+            let per_item = Names { per_item: true, known: names.known.clone().item(of(tree("from")).item()), ..names };
+            let map = action.per_item.iter().find(|(key, _)| key == "map").map(|(_, tree)| tree);
+            Form::List(Box::new(map.or(tree("map")).map(|map| Form::of_tree(map, &per_item)).unwrap_or_default()))
+        }
+        "csv_table" | "html_table" => Form::Scalar("a text"),
+        "parse_json" => action.schema.clone().map(|schema| Form::Schema(schema, Vec::new())).unwrap_or_default(),
+        _ => return,
+    };
+    block.forms.outputs.insert(id, form);
 }
 
 /// Whether some of the declared `keys` is for each item of a list.

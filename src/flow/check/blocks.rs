@@ -51,13 +51,14 @@ impl<'a> Outline<'a> {
             name: one.name.clone(),
             spec: one.spec,
             parent: one.parent,
+            block: one.block,
             is_loop: is_loop(one),
         };
         self.actions.iter().map(neighbour).collect()
     }
 
     /// The containers round an action, innermost first.
-    fn containers(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+    pub(super) fn containers(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         std::iter::successors(self.actions[id].parent, |parent| self.actions[*parent].parent)
     }
 

@@ -42,7 +42,7 @@ impl Linter<'_> {
         let (doc, findings) = yaml::parse(&blueprint.file, &blueprint.text);
         self.findings.extend(findings);
         let Some(doc) = doc else { return (name, None) };
-        let parameters = self.instance(&wanted, &doc, own);
+        let parameters = self.instance(&wanted, &doc, &own);
         (name, self.instantiate(&doc, file, parameters))
     }
 
@@ -61,7 +61,7 @@ impl Linter<'_> {
 
     /// The parameters that hold: the offer's over the blueprint's over those of leadflow.yaml. `own`: the first and the
     /// last of them.
-    fn instance(&mut self, blueprint: &str, doc: &Doc, own: Value) -> Value {
+    fn instance(&mut self, blueprint: &str, doc: &Doc, own: &Value) -> Value {
         let mut parameters = self.bundle.parameters.as_object().cloned().unwrap_or_default();
         let declared = doc.value.get("parameters").and_then(Value::as_object).cloned().unwrap_or_default();
         let given = self.doc.value.get("parameters").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -88,8 +88,8 @@ impl Linter<'_> {
         }
         let own = own.as_object().cloned().unwrap_or_default();
         for (name, default) in declared {
-            let held = own.get(&name).filter(|_| given.contains_key(&name) || default.is_null());
-            let value = held.cloned().unwrap_or(default);
+            let from_outside = own.get(&name).filter(|_| given.contains_key(&name) || default.is_null());
+            let value = from_outside.cloned().unwrap_or(default);
             if value.is_null() {
                 let message = format!("the blueprint `{blueprint}` wants the parameter `{name}`, which has no value");
                 let help = format!("write  parameters: {{ {name}: … }}");
@@ -108,9 +108,11 @@ impl Linter<'_> {
             environment: self.environment,
             variables: Vec::new(),
             findings: Vec::new(),
+            calls: Vec::new(),
         };
         let draft = body.blueprint_body(offer, parameters);
         self.findings.append(&mut body.findings);
+        self.calls.append(&mut body.calls);
         draft
     }
 

@@ -4,15 +4,23 @@
 //! constants; templates and what they name (`texts`, `references`). A fault in one place never hides one in another.
 
 mod actions;
+mod answers;
 mod blocks;
 pub(super) mod blueprint;
 mod comments;
+#[cfg(test)]
+mod data_tests;
+mod fate;
 mod fixed;
+mod forms;
 mod host;
+mod intake;
 mod names;
+mod order;
 mod references;
 mod retry;
 mod schema_words;
+mod senseless;
 mod shape;
 #[cfg(test)]
 pub(super) mod test_catalogue;
@@ -36,15 +44,16 @@ pub(super) fn compile(parsed: Parsed, bundle: Bundle, environment: &Environment<
     let stem = stem(&bundle.file).to_owned();
     let Parsed { doc, findings } = parsed;
     let Some(doc) = doc else {
-        return Compiled { flow: None, name: stem, findings, claims: Vec::new() };
+        return Compiled { flow: None, name: stem, findings, claims: Vec::new(), calls: Vec::new() };
     };
-    let mut linter = Linter { doc: &doc, bundle: &bundle, environment, variables: Vec::new(), findings };
+    let mut linter =
+        Linter { doc: &doc, bundle: &bundle, environment, variables: Vec::new(), findings, calls: Vec::new() };
     let is_offer = doc.value.get("blueprint").is_some();
     let (name, draft) = if is_offer { linter.offer(&stem) } else { linter.flow(&stem) };
-    let findings = in_order(linter.findings);
+    let (findings, calls) = (in_order(linter.findings), linter.calls);
     let claims = claims(&doc, &name);
     let flow = draft.filter(|_| !has_errors(&findings)).map(|draft| draft.into_flow(&name, bundle));
-    Compiled { flow, name, findings, claims }
+    Compiled { flow, name, findings, claims, calls }
 }
 
 /// The names under which a file's flow answers.
@@ -85,6 +94,8 @@ struct Linter<'a> {
     /// The flow's variables, once they are read.
     variables: Vec<Variable>,
     findings: Vec<Diagnostic>,
+    /// Flows that its actions call.
+    calls: Vec<Claim>,
 }
 
 /// What a flow is made of, but for its name and text.
@@ -96,6 +107,7 @@ struct Draft {
     plan: super::plan::Plan,
     actions: Vec<super::Action>,
     responds: bool,
+    answers_later: bool,
 }
 
 impl Linter<'_> {
@@ -124,11 +136,12 @@ impl Linter<'_> {
         let trigger_file = file.trigger.as_ref();
         let trigger = self.trigger(checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
         let (actions, plan) = self.actions(&trigger, &parameters);
+        let answers_later = self.answers(&trigger, &actions, &plan);
         let responds = actions
             .iter()
             .any(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds));
         let variables = std::mem::take(&mut self.variables);
-        Draft { file, parameters, variables, trigger, plan, actions, responds }
+        Draft { file, parameters, variables, trigger, plan, actions, responds, answers_later }
     }
 
     /// A checked block as its struct. The check drops what does not fit, so this fails only where check and struct
@@ -215,6 +228,7 @@ impl Draft {
             plan: self.plan,
             actions: self.actions,
             responds: self.responds,
+            answers_later: self.answers_later,
             digest: digest(&bundle),
             bundle,
         }

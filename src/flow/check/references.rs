@@ -1,8 +1,11 @@
 //! What a template names: roots, actions, parameters, fields of the body. Everything that a lead would only show later.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::fixed::member;
+use super::forms::{Form, Forms, Missing};
 use crate::diagnostic::{Severity, nearest};
 use crate::flow::catalogue::ActionSpec;
 use crate::flow::variables::{self, Variable};
@@ -29,6 +32,8 @@ pub(super) struct Neighbour<'a> {
     pub(super) spec: Option<&'a ActionSpec>,
     /// The container that it stands in.
     pub(super) parent: Option<usize>,
+    /// The block of that container.
+    pub(super) block: u16,
     /// Whether it is a loop: what stands in it runs many times.
     pub(super) is_loop: bool,
 }
@@ -65,6 +70,28 @@ pub(super) struct Names<'a> {
     pub(super) per_item: bool,
     /// The template is looked at when what stands in its own action has ended (`condition` of `until`).
     pub(super) sees_inside: bool,
+    /// What is known of the values.
+    pub(super) known: Known<'a>,
+}
+
+/// What is known of the values that a template at one place may read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known<'a> {
+    /// What actions give and what loops go through.
+    pub(super) forms: Option<&'a Forms>,
+    /// The body's schema, for those who keep it.
+    pub(super) body: Option<Arc<BodySchema>>,
+    /// The item, where the template is rendered once for each.
+    pub(super) item: Form,
+    /// Actions that have surely not succeeded by then: they give no outputs.
+    pub(super) without_outputs: Vec<usize>,
+}
+
+impl Known<'_> {
+    /// The same with `item`.
+    pub(super) fn item(self, item: Form) -> Self {
+        Self { item, ..self }
+    }
 }
 
 /// What is wrong with a path.
@@ -94,6 +121,13 @@ impl Problem {
     }
 }
 
+impl From<Missing> for Problem {
+    fn from(missing: Missing) -> Self {
+        let severity = if missing.is_closed { Severity::Error } else { Severity::Warning };
+        Self { code: "unknown_path", severity, message: missing.message, help: missing.help }
+    }
+}
+
 impl Names<'_> {
     /// What is wrong with `path`, if anything is.
     pub(super) fn problem(&self, path: &PathRef) -> Option<Problem> {
@@ -103,18 +137,19 @@ impl Names<'_> {
         let rest: Vec<&str> = path.segments.iter().map(String::as_str).collect();
         match *root {
             "actions" => self.action(&rest),
-            "parameters" => self.parameter(rest.first()?),
+            "parameters" => self.parameter(rest.first()?, &rest[1..]),
             "variables" => self.variable(rest.first()?),
-            "item" | "item_index" => self.item(root),
+            "item" | "item_index" => self.item(root, &rest),
             "loops" => self.in_loop(&rest),
             "trigger" => self.trigger(&rest, path),
             root => member_problem(root, rest.first()?),
         }
     }
 
-    fn item(&self, root: &str) -> Option<Problem> {
+    fn item(&self, root: &str, rest: &[&str]) -> Option<Problem> {
         if self.per_item || self.loops.iter().any(|one| one.has_items) {
-            return None;
+            let form = if root == "item" { self.item_form(None) } else { Form::Scalar("a number") };
+            return form.walk(rest, root).err().map(Problem::from);
         }
         Some(Problem::error("unknown_root", format!("`{root}` exists only inside a loop")))
     }
@@ -133,7 +168,9 @@ impl Names<'_> {
         let members: &[&str] = if found.has_items { &["item", "index"] } else { &["index"] };
         let second = rest.get(1)?;
         if members.iter().any(|known| known.eq_ignore_ascii_case(second)) {
-            return None;
+            let is_item = second.eq_ignore_ascii_case("item");
+            let form = if is_item { self.item_form(Some(name)) } else { Form::Scalar("a number") };
+            return form.walk(&rest[2..], &format!("loops.{name}.{second}")).err().map(Problem::from);
         }
         let message = format!("`loops.{name}` has no `{second}`");
         Some(Problem::error("unknown_path", message).help(format!("it has: {}", members.join(" "))))
@@ -160,9 +197,9 @@ impl Names<'_> {
             .help(format!("a template starts at one of: {known}"))
     }
 
-    fn parameter(&self, name: &str) -> Option<Problem> {
-        if member(self.parameters, name).is_some() {
-            return None;
+    fn parameter(&self, name: &str, rest: &[&str]) -> Option<Problem> {
+        if let Some(value) = member(self.parameters, name) {
+            return Form::of_value(value).walk(rest, &format!("parameters.{name}")).err().map(Problem::from);
         }
         let names = self.parameters.as_object().into_iter().flat_map(|object| object.keys().map(String::as_str));
         let near = nearest(name, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
@@ -193,7 +230,57 @@ impl Names<'_> {
         if let Some(problem) = self.unreadable(name, found, own) {
             return Some(problem);
         }
-        action_member(name, &rest[1..], self.actions[found].spec)
+        action_member(name, &rest[1..], self.actions[found].spec).or_else(|| self.outputs(name, found, &rest[1..]))
+    }
+
+    /// What is wrong with the outputs of `found` that a template reads, `rest` being what follows the action's name.
+    fn outputs(&self, name: &str, found: usize, rest: &[&str]) -> Option<Problem> {
+        rest.first().filter(|first| first.eq_ignore_ascii_case("outputs"))?;
+        if self.known.without_outputs.contains(&found) {
+            let message = format!("`{name}` has not succeeded when this runs: it gives no outputs");
+            let help = format!("why it failed is  actions.{name}.error.message");
+            return Some(Problem::warning("no_outputs", message).help(help));
+        }
+        let form = self.known.forms?.of(found);
+        form.walk(&rest[1..], &format!("actions.{name}.outputs")).err().map(Problem::from)
+    }
+
+    /// What is known of the value at `path`.
+    pub(super) fn form(&self, path: &PathRef) -> Form {
+        let rest: Vec<&str> = path.segments.iter().map(String::as_str).collect();
+        let is = |at: usize, name: &str| rest.get(at).is_some_and(|part| part.eq_ignore_ascii_case(name));
+        let (form, from) = match path.root.to_ascii_lowercase().as_str() {
+            "trigger" if is(0, "body") => match &self.known.body {
+                Some(schema) => (Form::Schema(Arc::clone(schema), Vec::new()), 1),
+                None => return Form::Any,
+            },
+            "item" => (self.item_form(None), 0),
+            "loops" if is(1, "item") => (self.item_form(rest.first().copied()), 2),
+            "parameters" => (Form::of_value(self.parameters), 0),
+            "actions" if is(1, "outputs") => {
+                let found = self.actions.iter().position(|action| action.name.eq_ignore_ascii_case(rest[0]));
+                match (found, self.known.forms) {
+                    (Some(found), Some(forms)) => (forms.of(found), 2),
+                    _ => return Form::Any,
+                }
+            }
+            _ => return Form::Any,
+        };
+        form.walk(rest.get(from..).unwrap_or_default(), "").unwrap_or_default()
+    }
+
+    /// What is known of the item of the loop `name`; of the innermost one with items where no name is given.
+    fn item_form(&self, name: Option<&str>) -> Form {
+        if self.per_item && name.is_none() {
+            return self.known.item.clone();
+        }
+        let is_meant = |one: &&LoopName| match name {
+            Some(name) => one.name.eq_ignore_ascii_case(name),
+            None => one.has_items,
+        };
+        let found = self.loops.iter().rev().find(is_meant);
+        let node = found.and_then(|found| self.actions.iter().position(|action| action.name == found.name));
+        node.and_then(|node| self.known.forms?.items.get(&node).cloned()).unwrap_or_default()
     }
 
     /// Why the action `own` cannot read what `found` gives, if it cannot.
@@ -202,6 +289,12 @@ impl Names<'_> {
             return Some(Problem::error("unknown_action", format!("`{name}` cannot use what it gives itself")));
         }
         let round = |node: usize| std::iter::successors(self.actions[node].parent, |node| self.actions[*node].parent);
+        if let Some(shared) = self.parted_at(found, own) {
+            let message =
+                format!("`{name}` stands in another branch of `{shared}`: when this one runs, that one does not");
+            let help = "read it behind the branches, where it is null when its branch did not run";
+            return Some(Problem::error("other_branch", message).help(help));
+        }
         if round(own).any(|container| container == found) {
             let message = format!("`{name}` holds this action and has not ended yet");
             return Some(Problem::error("unknown_action", message));
@@ -216,18 +309,28 @@ impl Names<'_> {
             let help = format!("read the whole list: actions.{}.outputs", self.actions[around].name);
             return Some(Problem::error("unknown_action", message).help(help));
         }
-        if found > own && !self.sees_inside {
+        let inside = self.sees_inside && round(found).any(|container| container == own);
+        if found > own && !inside {
             let message = format!("`{name}` stands further down and has not run yet");
             return Some(Problem::error("unknown_action", message).help("move this action behind it"));
         }
         let has_ended =
             self.awaited.contains(&found) || round(found).any(|container| self.awaited.contains(&container));
-        let inside = self.sees_inside && round(found).any(|container| container == own);
         if has_ended || inside {
             return None;
         }
         let message = format!("`{name}` may still be running: this action does not wait for it");
         Some(Problem::error("not_awaited", message).help("let it wait: remove `run_after`, or name the action there"))
+    }
+
+    /// The container of which two actions stand in different blocks, of which only one runs.
+    fn parted_at(&self, found: usize, own: usize) -> Option<&str> {
+        let blocks = |node: usize| {
+            let chain = std::iter::successors(Some(node), |node| self.actions[*node].parent);
+            chain.filter_map(|node| Some((self.actions[node].parent?, self.actions[node].block)))
+        };
+        let parted = |(parent, block): &(usize, u16)| blocks(own).any(|(other, own)| other == *parent && own != *block);
+        blocks(found).find(parted).map(|(parent, _)| self.actions[parent].name.as_str())
     }
 
     fn trigger(&self, rest: &[&str], path: &PathRef) -> Option<Problem> {
@@ -323,6 +426,7 @@ mod tests {
             name: name.into(),
             spec: None,
             parent: None,
+            block: 0,
             is_loop: false,
         });
         let parameters = json!({"owner": "x"});
@@ -342,6 +446,7 @@ mod tests {
             loops: Vec::new(),
             per_item: false,
             sees_inside: false,
+            known: Known::default(),
         };
         let mut segments = path.split('.').map(str::to_owned);
         let root = segments.next().expect("a root");

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::diagnostic::Severity;
 use crate::flow::retry::RetryKind;
-use crate::flow::{Authentication, Defaults, TestLeads};
+use crate::flow::{Authentication, BlueprintText, Defaults, TestLeads};
 use crate::schema::Validation;
 use crate::template::Tree;
 
@@ -98,7 +98,7 @@ actions:
     to: \"{{parameters.team}}\"
     subject: New
     when: [true, \"{{eq trigger.path.id 'x'}}\"]
-  - {name: answer, type: respond, status: 201, body: {id: \"{{actions.notify.outputs.message_id}}\"}}
+  - {name: answer, type: respond, run_after: {notify: [succeeded]}, status: 201, body: {id: \"{{actions.notify.outputs.message_id}}\"}}
 ";
 
 #[test]
@@ -214,7 +214,7 @@ fn faults_of_the_top_and_the_trigger_are_told_at_once() {
     let text = "\
 name: Bad_Name
 enabled: \"yes\"
-blueprint: x
+tests: x
 aliases: [ok-name, Not Ok]
 parameters: {a: \"{{trigger.body.x}}\"}
 trigger:
@@ -241,7 +241,7 @@ acitons: []
         ("invalid_value", 10, 12),
         ("bad_path", 11, 9),
         ("not_yet", 12, 3),
-        ("not_yet", 13, 3),
+        ("wrong_type", 13, 17),
         ("invalid_value", 14, 24),
         ("unknown_action", 15, 19),
         ("unknown_key", 16, 1),
@@ -290,7 +290,10 @@ actions:
   - {name: b, type: compose, run_after: {}, inputs: \"{{actions.a.outputs}}\"}
   - {name: c, type: compose, inputs: \"{{actions.b.outputs}} {{actions.a.outputs}}\"}
 ";
-    assert_eq!(told(text), [("unknown_action", 3, 41), ("not_awaited", 4, 56), ("not_awaited", 5, 63)]);
+    assert_eq!(
+        told(text),
+        [("unknown_action", 3, 41), ("not_awaited", 4, 56), ("open_branch", 5, 12), ("not_awaited", 5, 63)]
+    );
 }
 
 #[test]
@@ -323,4 +326,72 @@ proptest::proptest! {
         let compiled = compiled(&text);
         proptest::prop_assert!(compiled.flow.is_some() || has_errors(&compiled.findings));
     }
+}
+
+/// Compiles an offer with a blueprint that has these texts; what is told, with the file's first letter.
+fn offer(offer: &str, blueprint: Option<&str>) -> (Option<Flow>, Vec<(&'static str, String, u32)>) {
+    let catalogue = test_catalogue::catalogue();
+    let bundle = Bundle {
+        file: "flows/offer.yaml".into(),
+        text: offer.into(),
+        blueprint: blueprint.map(|text| BlueprintText { file: "blueprints/body.yaml".into(), text: text.into() }),
+        schemas: BTreeMap::new(),
+        parameters: json!({ "shared": "from the settings" }),
+        defaults: Defaults::default(),
+    };
+    let environment = Environment {
+        catalogue: &catalogue,
+        connections: None,
+        schemas_known: &[],
+        blueprints_known: &["body".to_owned()],
+        actions_per_flow_max: 500,
+        nesting_max: 8,
+    };
+    let compiled = crate::flow::compile(bundle, &environment);
+    let told = compiled.findings.iter().map(|one| (one.code, one.place.file.clone(), one.place.line)).collect();
+    (compiled.flow, told)
+}
+
+const BODY: &str = "\
+description: shared
+parameters: {owner: null, entity: leads, count: 3, shared: null}
+trigger: {type: request}
+actions:
+  - {name: one, type: create_record, connection: crm, entity: \"{{parameters.entity}}\", fields: {a: \"{{parameters.owner}}\"}}
+";
+
+#[test]
+fn a_flow_of_a_blueprint_has_its_body_and_its_own_parameters() {
+    let (flow, told) = offer("blueprint: body\nparameters: {owner: me, entity: contacts}\n", Some(BODY));
+    assert_eq!(told, []);
+    let flow = flow.expect("compiles");
+    assert_eq!((flow.name.as_str(), flow.description.as_deref()), ("offer", Some("shared")));
+    assert_eq!(
+        flow.parameters,
+        json!({ "shared": "from the settings", "owner": "me", "entity": "contacts", "count": 3 })
+    );
+    let entity = flow.actions[0].inputs.get("entity");
+    assert!(matches!(entity, Some(Tree::Constant(value)) if value == "contacts"), "{entity:?}");
+    let expansion = flow.expansion();
+    for part in ["name: offer", "owner: me", "{{parameters.owner}}", "type: create_record"] {
+        assert!(expansion.contains(part), "{part} in {expansion}");
+    }
+}
+
+#[test]
+fn findings_point_into_the_file_that_they_are_about() {
+    let told = |text: &str, body: Option<&str>| offer(text, body).1;
+    let at = |code, file: &str, line| (code, format!("{file}.yaml"), line);
+    assert_eq!(told("blueprint: bdy\n", None), [at("unknown_blueprint", "flows/offer", 1)]);
+    assert_eq!(told("blueprint: body\n", Some(BODY)), [at("missing_parameter", "flows/offer", 1)]);
+    let wrong = "blueprint: body\nparameters:\n  owner: me\n  ownr: x\n  count: many\n";
+    assert_eq!(
+        told(wrong, Some(BODY)),
+        [at("unknown_parameter", "flows/offer", 4), at("wrong_type", "flows/offer", 5),]
+    );
+    let broken = BODY.replace("parameters.owner", "parameters.onwer");
+    let fine = "blueprint: body\nparameters: {owner: me}\n";
+    assert_eq!(told(fine, Some(&broken)), [at("unknown_parameter", "blueprints/body", 5)]);
+    assert_eq!(told(&format!("{fine}actions: []\n"), Some(BODY)), [at("both_keys", "flows/offer", 3)]);
+    assert_eq!(told(fine, Some(&format!("name: x\n{BODY}"))), [at("unknown_key", "blueprints/body", 1)]);
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::references::{Names, Neighbour};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::flow::HTML_TABLE;
-use crate::template::{Destination, PathRef, Template, Tree, is_template, kind_of};
+use crate::template::{Destination, PathRef, Template, Tree, foreign_expression, is_template, kind_of};
 use crate::yaml::{Doc, child, dotted};
 
 /// Compiles the templates of one block.
@@ -51,8 +51,31 @@ impl Texts<'_> {
         self.findings.push(Diagnostic { help: problem.help, ..finding.severity(problem.severity) });
     }
 
+    /// A warning for texts that another system would evaluate.
+    fn foreign(&mut self, value: &Value, pointer: &str) {
+        match value {
+            Value::String(text) => {
+                let Some(fault) = foreign_expression(text) else { return };
+                let place = self.doc.place_within(pointer, fault.range);
+                let finding = Diagnostic::new(fault.code, place, dotted(pointer), fault.message);
+                self.findings.push(Diagnostic { help: fault.help, ..finding });
+            }
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                items.for_each(|(index, item)| self.foreign(item, &format!("{pointer}/{index}")));
+            }
+            Value::Object(entries) => entries.iter().for_each(|(key, value)| self.foreign(value, &child(pointer, key))),
+            _ => {}
+        }
+    }
+
     /// The checked value `value`, with its templates compiled.
     pub(super) fn tree(&mut self, value: &Value, pointer: &str) -> Tree {
+        self.foreign(value, pointer);
+        self.compiled(value, pointer)
+    }
+
+    fn compiled(&mut self, value: &Value, pointer: &str) -> Tree {
         match value {
             Value::String(text) => match self.templates.get(pointer) {
                 Some(destination) => match self.template(text, pointer, *destination) {
@@ -63,16 +86,21 @@ impl Texts<'_> {
             },
             Value::Array(items) if self.has_templates(pointer) => {
                 let items = items.iter().enumerate();
-                Tree::List(items.map(|(index, item)| self.tree(item, &format!("{pointer}/{index}"))).collect())
+                Tree::List(items.map(|(index, item)| self.compiled(item, &format!("{pointer}/{index}"))).collect())
             }
-            Value::Object(entries) if self.has_templates(pointer) => self.object(entries, pointer),
+            Value::Object(entries) if self.has_templates(pointer) => self.members(entries, pointer),
             constant => Tree::Constant(constant.clone()),
         }
     }
 
     /// An object, its keys as they are.
     pub(super) fn object(&mut self, entries: &Map<String, Value>, pointer: &str) -> Tree {
-        let entry = |(key, value): (&String, &Value)| (key.clone(), self.tree(value, &child(pointer, key)));
+        entries.iter().for_each(|(key, value)| self.foreign(value, &child(pointer, key)));
+        self.members(entries, pointer)
+    }
+
+    fn members(&mut self, entries: &Map<String, Value>, pointer: &str) -> Tree {
+        let entry = |(key, value): (&String, &Value)| (key.clone(), self.compiled(value, &child(pointer, key)));
         Tree::Object(entries.iter().map(entry).collect())
     }
 
@@ -106,7 +134,16 @@ impl Texts<'_> {
             let message = "a condition is one expression; with text around it, it gives a text, never true or false";
             self.report("not_a_boolean", pointer, message.into(), "join expressions: {{and (…) (…)}}, or write a list");
         }
+        if let Some((helper, kind)) = template.never_a_boolean() {
+            let message = format!("a condition is true or false, not {kind}, which `{helper}` gives");
+            self.warn("result_type", pointer, message, "compare it: {{eq … 'INS'}}");
+        }
         Some(template)
+    }
+
+    fn warn(&mut self, code: &'static str, pointer: &str, message: String, help: &str) {
+        let place = self.doc.value_place(pointer);
+        self.findings.push(Diagnostic::new(code, place, dotted(pointer), message).help(help));
     }
 
     fn report(&mut self, code: &'static str, pointer: &str, message: String, help: &str) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Linter;
-use super::references::Names;
+use super::intake;
+use super::references::{Known, Names};
 use super::shape::Checked;
 use super::texts::Texts;
 use crate::diagnostic::{Diagnostic, nearest};
@@ -22,26 +23,34 @@ const SEGMENTS_MAX: usize = 32;
 impl Linter<'_> {
     /// The trigger of a checked flow file. Faults become findings and leave their default behind.
     pub(super) fn trigger(&mut self, checked: &Checked, file: &TriggerFile, parameters: &Value) -> Trigger {
-        let schema = file.schema.as_ref().and_then(|schema| self.lead_schema(schema)).map(Arc::new);
+        let schema = file.schema.as_ref().and_then(|schema| self.lead_schema(schema));
         let path = file.path.as_deref().and_then(|path| self.path(path));
         let path_parameters = path.as_ref().map(PathPattern::parameters).unwrap_or_default();
+        let split_on = self.split_on(checked, file, schema.as_deref(), parameters, &path_parameters);
+        let seen = match &split_on {
+            Some(split) => split.item_schema.as_ref(),
+            None => schema.as_deref().filter(|_| file.split_on.is_none()),
+        };
+        let variables = self.variables.clone();
         let names = Names {
-            schema: schema.as_deref(),
+            schema: seen,
             parameters,
             path_parameters: &path_parameters,
-            variables: &self.variables,
+            variables: &variables,
             actions: &[],
             own: None,
             awaited: Vec::new(),
             loops: Vec::new(),
             per_item: false,
             sees_inside: false,
+            known: Known::default(),
         };
         let conditions = file.conditions.as_ref().map(|conditions| {
             let mut texts =
                 Texts { doc: self.doc, templates: &checked.templates, names: &names, findings: &mut self.findings };
             texts.conditions(conditions, "/trigger/conditions")
         });
+        let dedupe = file.dedupe.as_ref().and_then(|dedupe| self.dedupe(checked, dedupe, &names));
         Trigger {
             methods: self.methods(file.method.as_ref()),
             authentication: match file.authentication {
@@ -51,13 +60,16 @@ impl Linter<'_> {
             validation: file.validation.unwrap_or(self.bundle.defaults.validation),
             conditions: conditions.unwrap_or_default(),
             test_leads: self.test_leads(file.test_leads.as_ref()),
+            concurrency: file.concurrency.as_ref().map(intake::concurrency),
+            dedupe,
+            split_on,
             schema,
             path,
         }
     }
 
     /// The schema that leads must fit.
-    fn lead_schema(&mut self, written: &Value) -> Option<BodySchema> {
+    fn lead_schema(&mut self, written: &Value) -> Option<Arc<BodySchema>> {
         const POINTER: &str = "/trigger/schema";
         let schema = self.body_schema(written, POINTER)?;
         if schema.accepts_empty_object() {
@@ -69,10 +81,11 @@ impl Linter<'_> {
     }
 
     /// The schema written at `pointer`: the name of a file, or the schema itself.
-    pub(super) fn body_schema(&mut self, written: &Value, pointer: &str) -> Option<BodySchema> {
+    pub(super) fn body_schema(&mut self, written: &Value, pointer: &str) -> Option<Arc<BodySchema>> {
         match written {
             Value::String(name) => self.schema_file(name, pointer),
             inline => BodySchema::compile("the inline schema", inline)
+                .map(Arc::new)
                 .map_err(|error| {
                     let pointer = format!("{pointer}{}", error.pointer);
                     self.report("invalid_schema", &pointer, format!("this is no JSON Schema: {}", error.message), None);
@@ -81,7 +94,7 @@ impl Linter<'_> {
         }
     }
 
-    fn schema_file(&mut self, name: &str, pointer: &str) -> Option<BodySchema> {
+    fn schema_file(&mut self, name: &str, pointer: &str) -> Option<Arc<BodySchema>> {
         let Some(text) = self.bundle.schemas.get(name) else {
             let near = nearest(name, self.environment.schemas_known.iter().map(String::as_str));
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
@@ -90,16 +103,7 @@ impl Linter<'_> {
             self.report("unknown_schema", pointer, message, Some(help.into()));
             return None;
         };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let compiled = serde_json::from_str(text).map_err(|error| format!("{name} is not JSON: {error}")).and_then(
-            |source: Value| {
-                BodySchema::compile(name, &source).map_err(|error| {
-                    let at = if error.pointer.is_empty() { String::new() } else { format!(" at {}", error.pointer) };
-                    format!("{name} is no JSON Schema{at}: {}", error.message)
-                })
-            },
-        );
-        match compiled {
+        match BodySchema::of_file(name, text) {
             Ok(schema) => Some(schema),
             Err(message) => {
                 self.report("invalid_schema", pointer, message, None);

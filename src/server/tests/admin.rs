@@ -8,13 +8,7 @@ use crate::run::{RunStatus, TriggerData};
 use crate::store::{RunRow, StoredRun};
 
 fn run(flow: &str, at: i64) -> StoredRun {
-    let trigger = TriggerData {
-        method: "POST".into(),
-        path: Vec::new(),
-        query: Vec::new(),
-        headers: Vec::new(),
-        body: "{}".into(),
-    };
+    let trigger = TriggerData { method: "POST".into(), body: "{}".into(), ..TriggerData::default() };
     let row = RunRow::queued(RunId::new(at), flow.into(), 1, at, trigger);
     let run = RunRow { status: RunStatus::Succeeded, finished_at: Some(at + 5), epoch: 1, trigger: None, ..row };
     StoredRun { run, steps: Vec::new() }
@@ -129,4 +123,38 @@ async fn what_would_be_open_to_everybody_does_not_start() {
     let address = taken.local_addr().expect("bound");
     let busy = bind(Config { public_listen: address, ..config() }).await.expect_err("taken");
     assert!(busy.contains(&address.to_string()) && busy.contains("public.listen"), "{busy}");
+}
+
+#[tokio::test]
+async fn a_reload_is_asked_for_and_answered() {
+    let site = Site::start().await;
+    let post = async |query: &str, headers: &str| {
+        let head = format!(
+            "POST /api/v1/reload{query} HTTP/1.1
+host: localhost
+{headers}"
+        );
+        exchange(
+            site.admin,
+            format!(
+                "{head}content-length: 0
+connection: close
+
+"
+            )
+            .as_bytes(),
+        )
+        .await
+    };
+    let verdict = |on_disk_is_live| crate::library::Verdict { generation: 7, on_disk_is_live, ..Default::default() };
+    *site.reload.verdict.lock().expect("no panic") = verdict(true);
+    let answer = post("", "").await;
+    assert_eq!((answer.status, &answer.json()["on_disk_is_live"]), (202, &Value::Null));
+    let answer = post("?wait=true", "").await;
+    assert_eq!((answer.status, &answer.json()["generation"]), (200, &json!(7)));
+    *site.reload.verdict.lock().expect("no panic") = verdict(false);
+    assert_eq!(post("?wait=true", "").await.status, 409);
+    assert_eq!(post("?wait=maybe", "").await.status, 400);
+    assert_eq!(post("", "origin: https://evil.example\r\n").await.status, 403, "a web page may not");
+    assert_eq!(*site.reload.asked.lock().expect("no panic"), [false, true, true]);
 }

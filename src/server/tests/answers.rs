@@ -65,7 +65,7 @@ async fn skipped_leads_are_200_and_skipped_test_leads_202() {
 #[tokio::test]
 async fn busy_is_429_and_no_store_is_503_each_with_retry_after() {
     let site = Site::start().await;
-    plan(&site, Accepted::Busy);
+    plan(&site, Accepted::Busy(crate::engine::Busy::WaitingRuns));
     plan(&site, Accepted::Unavailable("disk full".into()));
     let busy = site.post("signed", "{}").await;
     assert_eq!((busy.status, busy.code().as_str()), (429, "too_many_waiting"));

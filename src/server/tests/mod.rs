@@ -66,6 +66,7 @@ fn config() -> Config {
     let any = "127.0.0.1:0".parse().expect("address");
     Config {
         public_listen: any,
+        public_url: None,
         admin_listen: any,
         admin_token: None,
         trusted_proxies: Vec::new(),
@@ -98,10 +99,14 @@ fn flow(name: &str) -> Flow {
             schema: None,
             conditions: Vec::new(),
             test_leads: TestLeads::default(),
+            split_on: None,
+            dedupe: None,
+            concurrency: None,
         },
         plan: Plan::default(),
         actions: Vec::new(),
         responds: false,
+        answers_later: false,
         digest: "d".into(),
         bundle: Bundle {
             file: format!("flows/{name}.yaml"),

@@ -227,6 +227,7 @@ pub(crate) async fn lanes_tell_what_waits(store: &dyn Store) {
         due,
         next_due_at: next.map(at),
         inside: 0,
+        inside_max: None,
     };
     let mut lanes = store.lanes(at(20)).await.expect("lanes");
     lanes.sort_by(|a, b| a.lane.cmp(&b.lane));

@@ -140,6 +140,7 @@ pub(crate) fn trigger(body: &str) -> TriggerData {
         query: vec![("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())],
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: body.to_owned(),
+        ..TriggerData::default()
     }
 }
 

@@ -136,7 +136,7 @@ pub(crate) async fn a_gate_lets_in_as_many_as_it_says_in_their_order(store: &dyn
     assert_eq!(passed(store, Some(1)).await, [], "somebody is inside");
     let lanes = store.lanes(at(1_000)).await.expect("lanes");
     let gate = lanes.iter().find(|lane| gated_flow(&lane.lane) == Some("leads")).expect("the gate's lane");
-    assert_eq!((gate.due, gate.inside), (2, 1));
+    assert_eq!((gate.due, gate.inside, gate.inside_max), (2, 1, Some(1)));
     end(store, first).await;
     assert_eq!(passed(store, Some(1)).await, [waiting[0]]);
     assert_eq!(stored(store, waiting[0]).await.run.lane, "");

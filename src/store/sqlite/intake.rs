@@ -41,7 +41,7 @@ impl TakeIn {
             let new = &arrival.new;
             let (standing, became) = match (first, arrival.gate) {
                 (Some(of), _) => (Standing::Duplicate(of), Taken::Duplicate { of }),
-                (None, None) => (Standing::AsItIs, Taken::Stored),
+                (None, None) => (Standing::plain(&new.run), Taken::Stored),
                 (None, Some(gate)) => match pass(conn, new, gate)? {
                     Passage::Inside => (Standing::Inside, Taken::Stored),
                     Passage::Waits => (Standing::Waits, Taken::Waits),
@@ -49,6 +49,10 @@ impl TakeIn {
                 },
             };
             insert_run(conn, new, standing)?;
+            if let (Standing::Waits, Some(gate)) = (standing, arrival.gate) {
+                conn.prepare_cached("UPDATE gates SET inside_max = ?2 WHERE flow = ?1 AND inside_max IS NOT ?2")?
+                    .execute((&new.run.flow, gate.runs))?;
+            }
             taken.push(became);
         }
         Ok(Some(taken))

@@ -27,7 +27,8 @@ pub(super) const SQL_LANES: &str = "WITH RECURSIVE lanes (lane) AS ( \
          AND finished_at IS NULL AND owner IS NULL AND status <> 'held' LIMIT ?2)), \
        (SELECT min(due_at) FROM runs INDEXED BY runs_due WHERE runs.lane = lanes.lane AND due_at > ?1 \
          AND finished_at IS NULL AND owner IS NULL AND status <> 'held'), \
-       coalesce((SELECT running FROM gates WHERE substr(lanes.lane, 1, 1) = '=' AND flow = substr(lanes.lane, 2)), 0) \
+       coalesce((SELECT running FROM gates WHERE substr(lanes.lane, 1, 1) = '=' AND flow = substr(lanes.lane, 2)), 0), \
+       (SELECT inside_max FROM gates WHERE substr(lanes.lane, 1, 1) = '=' AND flow = substr(lanes.lane, 2)) \
      FROM lanes WHERE lane IS NOT NULL";
 
 /// A page of all runs.
@@ -186,7 +187,8 @@ pub(super) fn lanes(conn: &Connection, now: Micros) -> rusqlite::Result<Vec<Lane
     conn.prepare_cached(SQL_LANES)?
         .query_map((now, DUE_COUNTED_MAX), |row| {
             let count = |at: usize| row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0));
-            Ok(LaneState { lane: row.get(0)?, due: count(1)?, next_due_at: row.get(2)?, inside: count(3)? })
+            let (lane, due, next_due_at) = (row.get(0)?, count(1)?, row.get(2)?);
+            Ok(LaneState { lane, due, next_due_at, inside: count(3)?, inside_max: row.get(4)? })
         })?
         .collect()
 }

@@ -20,7 +20,7 @@ impl Verb for Accept {
     const CLASS: Class = Class::Accept;
 
     fn apply(&self, conn: &Connection) -> Applied<()> {
-        Ok(insert_run(conn, &self.0, Standing::of(&self.0.run))?)
+        Ok(insert_run(conn, &self.0, Standing::plain(&self.0.run))?)
     }
 }
 
@@ -40,8 +40,8 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// Of a run that no request brought: it waits at its gate if its lane says so.
-    fn of(run: &RunRow) -> Self {
+    /// Of a run that nobody decides upon.
+    pub(super) fn plain(run: &RunRow) -> Self {
         if gated_flow(&run.lane) == Some(&run.flow) { Self::AtGate } else { Self::AsItIs }
     }
 
@@ -187,7 +187,7 @@ impl Verb for Commit {
         }
         insert_records(conn, &commit.records)?;
         for start in &commit.starts {
-            insert_run(conn, start, Standing::of(&start.run))?;
+            insert_run(conn, start, Standing::plain(&start.run))?;
         }
         if let Some((parent, now)) = commit.wakes {
             conn.prepare_cached(

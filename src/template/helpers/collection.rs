@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Eval, Given, HelperSpec, Kind, RenderError, Signature, example};
+use super::{Eval, Given, HelperSpec, Kind, PLAIN, RenderError, Signature, example};
 use crate::template::eval::property;
 use crate::template::print;
 
@@ -10,97 +10,80 @@ use crate::template::print;
 pub(super) const HELPERS: &[HelperSpec] = &[
     HelperSpec {
         name: "length",
-        aliases: &[],
+        gives: Kind::Integer,
         arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::TextOrList] },
-        options: &[],
         summary: "the number of items of a list, or of UTF-16 units of a text; null fails",
         examples: &[
             example("{{length trigger.body.Tags}}", r#"{"Tags":["a","b"]}"#, "2"),
             example("{{length '😀'}}", "{}", "2"),
         ],
-        is_volatile: false,
         eval: Eval::Strict(length),
+        ..PLAIN
     },
     HelperSpec {
         name: "lookup",
-        aliases: &[],
+        gives: Kind::Any,
         arguments: Signature { min: 2, max: 2, names: &["value", "key"], kinds: &[Kind::Any, Kind::Comparable] },
-        options: &[],
         summary: "the property (ignoring case) or the item at a position; null when missing",
         examples: &[
             example("{{lookup (json trigger.body.Extra) 'size'}}", r#"{"Extra":"{\"Size\":7}"}"#, "7"),
             example("{{lookup trigger.body.Tags 1}}", r#"{"Tags":["a","b"]}"#, r#""b""#),
             example("{{lookup trigger.body.Tags 9}}", r#"{"Tags":["a","b"]}"#, "null"),
         ],
-        is_volatile: false,
         eval: Eval::Strict(lookup),
+        ..PLAIN
     },
     HelperSpec {
         name: "contains",
-        aliases: &[],
+        gives: Kind::Boolean,
         arguments: Signature { min: 2, max: 2, names: &["value", "search"], kinds: &[Kind::Container, Kind::Any] },
-        options: &[],
         summary: "whether a text contains a text (case matters), a list an item, an object a key (case ignored)",
         examples: &[
             example("{{contains trigger.body.Title 'Backup'}}", r#"{"Title":"Contoso Backup"}"#, "true"),
             example("{{contains trigger.body.Tags 'hot'}}", r#"{"Tags":["new","hot"]}"#, "true"),
         ],
-        is_volatile: false,
         eval: Eval::Strict(contains),
+        ..PLAIN
     },
     HelperSpec {
         name: "empty",
-        aliases: &[],
+        gives: Kind::Boolean,
         arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::Container] },
-        options: &[],
         summary: "whether a text, a list or an object is empty, or null; blanks are not empty",
         examples: &[example("{{empty trigger.body.Email}}", "{}", "true"), example("{{empty ' '}}", "{}", "false")],
-        is_volatile: false,
         eval: Eval::Strict(empty),
+        ..PLAIN
     },
     HelperSpec {
         name: "first",
-        aliases: &[],
+        gives: Kind::Any,
         arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::TextOrList] },
-        options: &[],
         summary: "the first item of a list (null when empty) or the first character of a text",
         examples: &[example("{{first (split trigger.body.Source '|')}}", r#"{"Source":"a|b"}"#, r#""a""#)],
-        is_volatile: false,
         eval: Eval::Strict(|given| end(given, <[Value]>::first, |text| text.chars().next())),
+        ..PLAIN
     },
     HelperSpec {
         name: "last",
-        aliases: &[],
+        gives: Kind::Any,
         arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::TextOrList] },
-        options: &[],
         summary: "the last item of a list (null when empty) or the last character of a text",
         examples: &[example(
             "{{last (split trigger.body.Email '@')}}",
             r#"{"Email":"a@contoso.com"}"#,
             r#""contoso.com""#,
         )],
-        is_volatile: false,
         eval: Eval::Strict(|given| end(given, <[Value]>::last, |text| text.chars().next_back())),
+        ..PLAIN
     },
     HelperSpec {
         name: "join",
-        aliases: &[],
+        gives: Kind::Text,
         arguments: Signature { min: 2, max: 2, names: &["list", "separator"], kinds: &[Kind::List, Kind::Text] },
-        options: &[],
         summary: "the items of a list as one text with the separator between them",
         examples: &[example("{{join trigger.body.Tags ', '}}", r#"{"Tags":["a",1,null,true]}"#, r#""a, 1, , true""#)],
-        is_volatile: false,
         eval: Eval::Strict(join),
-    },
-    HelperSpec {
-        name: "createArray",
-        aliases: &[],
-        arguments: Signature { min: 1, max: usize::MAX, names: &["item", "item"], kinds: &[Kind::Any] },
-        options: &[],
-        summary: "a list of the arguments",
-        examples: &[example("{{createArray trigger.body.A 'b' 1}}", r#"{"A":"a"}"#, r#"["a","b",1]"#)],
-        is_volatile: false,
-        eval: Eval::Strict(create_array),
+        ..PLAIN
     },
 ];
 
@@ -150,25 +133,6 @@ fn join(given: &Given<'_>) -> Result<Value, RenderError> {
         text.push_str(&piece);
     }
     Ok(Value::String(text))
-}
-
-fn create_array(given: &Given<'_>) -> Result<Value, RenderError> {
-    let mut bytes = 0;
-    for at in 0..given.len() {
-        bytes += weight(given.value(at));
-        given.fits(bytes)?;
-    }
-    Ok((0..given.len()).map(|at| given.value(at).clone()).collect())
-}
-
-/// About how many bytes a value takes: a list that holds the body many times must not fill the memory.
-fn weight(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(weight).sum::<usize>() + 1,
-        Value::Object(object) => object.iter().map(|(key, value)| key.len() + weight(value)).sum::<usize>() + 1,
-        _ => 1,
-    }
 }
 
 fn length(given: &Given<'_>) -> Result<Value, RenderError> {

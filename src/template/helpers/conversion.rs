@@ -1,106 +1,120 @@
-//! From one kind to another: `string`, `json`, `int`, `float`, `bool`, `base64`, `uriComponent`, …
+//! From one kind to another: `string`, `json`, `int`, `float`, `bool`, `uriComponent`, …
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
 
-use super::{Eval, Given, HelperSpec, Kind, RenderError, Signature, example};
+use super::binary::{decode_component, held};
+use super::culture::{self, Culture, ENGLISH};
+use super::{Eval, Given, HelperSpec, Kind, PLAIN, RenderError, Signature, example};
 use crate::template::{Destination, print};
 
 /// The family.
 pub(super) const HELPERS: &[HelperSpec] = &[
     HelperSpec {
         name: "string",
-        aliases: &[],
-        arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::Any] },
-        options: &[],
+        gives: Kind::Text,
+        arguments: Signature::takes(&["value"], &[Kind::Any]),
         summary: "the value as text: objects and lists as compact JSON, booleans `true` and `false`, null empty",
+        notes: &["binary content gives the text that it holds"],
         examples: &[
             example("{{string trigger.body}}", r#"{"a":[1,2.5]}"#, r#""{\"a\":[1,2.5]}""#),
             example("{{string trigger.body.n}}", r#"{"n":1.0}"#, r#""1""#),
         ],
-        is_volatile: false,
-        eval: Eval::Strict(|given| given.made(print::plain(given.value(0)).into_owned())),
+        eval: Eval::Strict(string),
+        ..PLAIN
     },
     HelperSpec {
         name: "json",
-        aliases: &[],
-        arguments: Signature { min: 1, max: 1, names: &["text"], kinds: &[Kind::Text] },
-        options: &[],
+        gives: Kind::Any,
+        arguments: Signature::takes(&["text"], &[Kind::SolidText]),
         summary: "the value that a JSON text stands for; empty text gives null, null fails",
         examples: &[
             example("{{json trigger.body.Extra}}", r#"{"Extra":"{\"a\":1}"}"#, r#"{"a":1}"#),
             example("{{json ''}}", "{}", "null"),
         ],
-        is_volatile: false,
         eval: Eval::Strict(json),
+        ..PLAIN
     },
     HelperSpec {
         name: "int",
-        aliases: &[],
-        arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::Any] },
-        options: &[],
+        gives: Kind::Integer,
+        arguments: Signature::takes(&["value"], &[Kind::Numeric]),
         summary: "the value as an integer; texts may have blanks around them and commas inside, fractions fail",
         examples: &[example("{{int trigger.body.Seats}}", r#"{"Seats":" 1,000 "}"#, "1000")],
-        is_volatile: false,
         eval: Eval::Strict(int),
+        ..PLAIN
     },
     HelperSpec {
         name: "float",
-        aliases: &[],
-        arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::Any] },
-        options: &[],
-        summary: "the value as a number with a fraction; a comma groups digits, it is not a decimal point",
-        examples: &[example("{{float trigger.body.Price}}", r#"{"Price":"10.50"}"#, "10.5")],
-        is_volatile: false,
-        eval: Eval::Strict(|given| float(given, parse_number(given)?)),
+        aliases: &["decimal"],
+        gives: Kind::Number,
+        arguments: Signature::takes(&["value", "culture"], &[Kind::Numeric, Kind::Culture]).optional(1),
+        options: &["culture"],
+        notes: &["`decimal` is the same: numbers have the 15 to 17 digits of a double"],
+        summary: "the value as a number with a fraction; a comma groups digits unless the culture says otherwise",
+        examples: &[
+            example("{{float trigger.body.Price}}", r#"{"Price":"10.50"}"#, "10.5"),
+            example("{{float trigger.body.Price 'de-DE'}}", r#"{"Price":"1.234,5"}"#, "1234.5"),
+        ],
+        eval: Eval::Strict(|given| float(given, parse_number(given, culture::of(given, 1)?)?)),
+        ..PLAIN
     },
     HelperSpec {
         name: "bool",
-        aliases: &[],
-        arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::Any] },
-        options: &[],
+        gives: Kind::Boolean,
+        arguments: Signature::takes(&["value"], &[Kind::Numeric]),
         summary: "`true` and `false` in any case as a boolean; numbers are true unless 0; anything else fails",
         examples: &[example("{{bool trigger.body.Consent}}", r#"{"Consent":"TRUE"}"#, "true")],
-        is_volatile: false,
         eval: Eval::Strict(bool),
-    },
-    HelperSpec {
-        name: "base64",
-        aliases: &[],
-        arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::Container] },
-        options: &[],
-        summary: "a text, or the JSON of a list or an object, in base64",
-        examples: &[example("{{base64 'user:p@ss'}}", "{}", r#""dXNlcjpwQHNz""#)],
-        is_volatile: false,
-        eval: Eval::Strict(base64),
+        ..PLAIN
     },
     HelperSpec {
         name: "uriComponent",
+        gives: Kind::Text,
         aliases: &["encodeUriComponent"],
-        arguments: Signature { min: 1, max: 1, names: &["value"], kinds: &[Kind::Any] },
-        options: &[],
+        arguments: Signature::takes(&["value"], &[Kind::Any]),
         summary: "the value percent-encoded for a part of a URL; in `url` it is not encoded again",
         examples: &[example("{{uriComponent 'a b&c'}}", "{}", r#""a%20b%26c""#)],
-        is_volatile: false,
         eval: Eval::Escaped(Destination::Url, |given| {
             given.made(print::encode_url(&print::plain(given.value(0))).into_owned())
         }),
+        ..PLAIN
+    },
+    HelperSpec {
+        name: "uriComponentToString",
+        aliases: &["decodeUriComponent"],
+        gives: Kind::Text,
+        arguments: Signature::takes(&["text"], &[Kind::SolidText]),
+        summary: "the text that a percent-encoded one stands for; `+` is a blank, a `%` that encodes nothing stays",
+        examples: &[example("{{uriComponentToString 'a%20b%26c'}}", "{}", r#""a b&c""#)],
+        eval: Eval::Strict(|given| given.made(decode_component(given.solid_text(0)?))),
+        ..PLAIN
     },
 ];
 
 /// A number, or the number that a text stands for; texts go through a double, as on the original.
-fn parse_number(given: &Given<'_>) -> Result<f64, RenderError> {
+fn parse_number(given: &Given<'_>, culture: &Culture) -> Result<f64, RenderError> {
     match given.value(0) {
         Value::Number(number) => number.as_f64().ok_or_else(|| given.fail("got a number out of range")),
         Value::Bool(value) => Ok(f64::from(u8::from(*value))),
-        Value::String(text) => {
-            let digits = text.trim().replace(',', "");
-            let numeric = digits.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-            let number = if numeric { digits.parse().ok() } else { None };
-            number.ok_or_else(|| given.fail("got a text that is not a number"))
-        }
+        Value::String(text) => read_number(text, culture).ok_or_else(|| given.fail("got a text that is not a number")),
         other => Err(given.wants(0, "a number or a text", other)),
+    }
+}
+
+/// The number that a text stands for: blanks around it and signs between thousands are read over.
+pub(super) fn read_number(text: &str, culture: &Culture) -> Option<f64> {
+    // People type a plain blank where French prints a narrow one.
+    let blanks: &[char] = if culture.group == "\u{202f}" { &[' ', '\u{a0}'] } else { &[] };
+    let digits = text.trim().replace(culture.group, "").replace(blanks, "").replace(culture.point, ".");
+    let is_plain = culture.point == "." || !text.contains('.') || culture.group == ".";
+    let numeric = digits.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    if numeric && is_plain { digits.parse().ok() } else { None }
+}
+
+fn string(given: &Given<'_>) -> Result<Value, RenderError> {
+    match held(given.value(0)) {
+        Some(bytes) => given.made(String::from_utf8_lossy(&bytes).into_owned()),
+        None => given.made(print::plain(given.value(0)).into_owned()),
     }
 }
 
@@ -108,7 +122,7 @@ fn int(given: &Given<'_>) -> Result<Value, RenderError> {
     if let Some(value) = given.value(0).as_i64() {
         return Ok(value.into());
     }
-    let value = parse_number(given)?;
+    let value = parse_number(given, ENGLISH)?;
     // 2^63: the first double that is no 64-bit integer.
     let limit = 9_223_372_036_854_775_808.0;
     if value.fract() != 0.0 || !(-limit..limit).contains(&value) {
@@ -128,15 +142,6 @@ fn bool(given: &Given<'_>) -> Result<Value, RenderError> {
         Value::String(text) if text.trim().eq_ignore_ascii_case("true") => Ok(true.into()),
         Value::String(text) if text.trim().eq_ignore_ascii_case("false") => Ok(false.into()),
         other => Err(given.wants(0, "`true`, `false` or a number", other)),
-    }
-}
-
-fn base64(given: &Given<'_>) -> Result<Value, RenderError> {
-    match given.value(0) {
-        value @ (Value::String(_) | Value::Array(_) | Value::Object(_)) => {
-            given.made(STANDARD.encode(print::plain(value).as_bytes()))
-        }
-        other => Err(given.wants(0, "a text, a list or an object", other)),
     }
 }
 

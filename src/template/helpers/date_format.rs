@@ -1,50 +1,61 @@
-//! .NET's standard and custom date formats, with the names of en-US.
+//! .NET's standard and custom date formats, with the names of a culture.
 
 use std::fmt::Write as _;
 
-use jiff::civil::Weekday;
-
-use super::date_parse::{MONTHS, Moment, Zone};
+use super::culture::{Culture, ENGLISH};
+use super::date_parse::{Moment, Zone};
 
 /// Longest run of one letter that means something.
 const RUN_MAX: usize = 16;
 
 /// Formats `moment`; the error says what is wrong with the format.
-pub(super) fn format(moment: &Moment, format: &str) -> Result<String, String> {
+pub(super) fn format(moment: &Moment, format: &str, culture: &Culture) -> Result<String, String> {
     let mut chars = format.chars();
-    let pattern = match (chars.next(), chars.next()) {
-        (Some(letter), None) => standard(letter).ok_or_else(|| {
-            format!("`{letter}` is not a format; standard formats are d D f F g G m o r s t T u y, or write a pattern like yyyy-MM-dd")
-        })?,
-        (Some('%'), Some(_)) if format.chars().count() == 2 => &format[1..],
-        _ => format,
-    };
-    custom(moment, pattern)
+    match (chars.next(), chars.next()) {
+        (Some(letter), None) => match (fixed(letter), of_culture(letter, culture)) {
+            (Some(pattern), _) => custom(moment, pattern, ENGLISH),
+            (None, Some(pattern)) => custom(moment, &pattern, culture),
+            (None, None) => Err(format!(
+                "`{letter}` is not a format; standard formats are d D f F g G m o r s t T u y, or write a pattern like yyyy-MM-dd"
+            )),
+        },
+        (Some('%'), Some(_)) if format.chars().count() == 2 => custom(moment, &format[1..], culture),
+        _ => custom(moment, format, culture),
+    }
 }
 
-/// The pattern that a standard format stands for.
-fn standard(letter: char) -> Option<&'static str> {
+/// The pattern of a standard format that is the same everywhere.
+fn fixed(letter: char) -> Option<&'static str> {
     Some(match letter {
-        'd' => "M/d/yyyy",
-        'D' => "dddd, MMMM d, yyyy",
-        'f' => "dddd, MMMM d, yyyy h:mm tt",
-        'F' | 'U' => "dddd, MMMM d, yyyy h:mm:ss tt",
-        'g' => "M/d/yyyy h:mm tt",
-        'G' => "M/d/yyyy h:mm:ss tt",
-        'm' | 'M' => "MMMM d",
         'o' | 'O' => "yyyy-MM-ddTHH:mm:ss.fffffffK",
         'r' | 'R' => "ddd, dd MMM yyyy HH:mm:ss 'GMT'",
         's' => "yyyy-MM-ddTHH:mm:ss",
-        't' => "h:mm tt",
-        'T' => "h:mm:ss tt",
         'u' => "yyyy-MM-dd HH:mm:ss'Z'",
-        'y' | 'Y' => "MMMM yyyy",
         _ => return None,
     })
 }
 
-fn custom(moment: &Moment, pattern: &str) -> Result<String, String> {
+/// The pattern of a standard format that each culture has its own of.
+fn of_culture(letter: char, culture: &Culture) -> Option<String> {
+    let patterns = &culture.patterns;
+    Some(match letter {
+        'd' => patterns.short_date.to_owned(),
+        'D' => patterns.long_date.to_owned(),
+        'f' => format!("{} {}", patterns.long_date, patterns.short_time),
+        'F' | 'U' => format!("{} {}", patterns.long_date, patterns.long_time),
+        'g' => format!("{} {}", patterns.short_date, patterns.short_time),
+        'G' => format!("{} {}", patterns.short_date, patterns.long_time),
+        'm' | 'M' => patterns.month_day.to_owned(),
+        't' => patterns.short_time.to_owned(),
+        'T' => patterns.long_time.to_owned(),
+        'y' | 'Y' => patterns.year_month.to_owned(),
+        _ => return None,
+    })
+}
+
+fn custom(moment: &Moment, pattern: &str, culture: &Culture) -> Result<String, String> {
     let mut out = String::new();
+    let names = Names { culture, is_dated: has_day(pattern) };
     let mut rest = pattern;
     while let Some(c) = rest.chars().next() {
         let run = rest.chars().take_while(|next| *next == c).count().min(RUN_MAX);
@@ -62,11 +73,11 @@ fn custom(moment: &Moment, pattern: &str) -> Result<String, String> {
             '%' => {
                 let next =
                     rest[1..].chars().next().filter(|next| *next != '%').ok_or("`%` stands before one letter")?;
-                token(&mut out, moment, next, 1)?;
+                token(&mut out, moment, next, 1, &names)?;
                 rest = &rest[1 + next.len_utf8()..];
             }
             letter => {
-                let taken = token(&mut out, moment, letter, run)?;
+                let taken = token(&mut out, moment, letter, run, &names)?;
                 rest = &rest[taken * letter.len_utf8()..];
             }
         }
@@ -89,16 +100,16 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), String> {
 }
 
 /// Writes one token of `run` equal letters; answers how many of them it used.
-fn token(out: &mut String, moment: &Moment, letter: char, run: usize) -> Result<usize, String> {
+fn token(out: &mut String, moment: &Moment, letter: char, run: usize, names: &Names<'_>) -> Result<usize, String> {
     let local = &moment.local;
     let mut number = |value: i64, width: usize| {
         let _ = write!(out, "{value:0width$}");
     };
     match letter {
         'd' if run <= 2 => number(local.day().into(), run),
-        'd' => out.push_str(cut(weekday(local.weekday()), run == 3)),
+        'd' => out.push_str(names.day(local.weekday().to_sunday_zero_offset(), run == 3)),
         'M' if run <= 2 => number(local.month().into(), run),
-        'M' => out.push_str(cut(MONTHS[usize::from(local.month().unsigned_abs()) - 1], run == 3)),
+        'M' => out.push_str(names.month(local.month(), run == 3)),
         'y' if run <= 2 => number(i64::from(local.year()) % 100, run),
         'y' => number(local.year().into(), run),
         'H' => number(local.hour().into(), run.min(2)),
@@ -106,7 +117,7 @@ fn token(out: &mut String, moment: &Moment, letter: char, run: usize) -> Result<
         'm' => number(local.minute().into(), run.min(2)),
         's' => number(local.second().into(), run.min(2)),
         't' => {
-            let half = if local.hour() < 12 { "AM" } else { "PM" };
+            let half = names.culture.halves[usize::from(local.hour() >= 12)];
             out.push_str(if run == 1 { &half[..1] } else { half });
         }
         'f' | 'F' => fraction(out, local.subsec_nanosecond(), letter, run)?,
@@ -124,6 +135,10 @@ fn token(out: &mut String, moment: &Moment, letter: char, run: usize) -> Result<
             let seconds = if let Zone::Offset(seconds) = moment.zone { seconds } else { 0 };
             offset(out, seconds, run.min(3));
         }
+        '/' => {
+            out.push_str(names.culture.date_separator());
+            return Ok(1);
+        }
         other => {
             out.push(other);
             return Ok(1);
@@ -132,8 +147,32 @@ fn token(out: &mut String, moment: &Moment, letter: char, run: usize) -> Result<
     Ok(run)
 }
 
-fn cut(name: &str, short: bool) -> &str {
-    if short { &name[..3] } else { name }
+/// The names of a culture at one place.
+struct Names<'c> {
+    culture: &'c Culture,
+    /// Whether the day of the month stands beside the month: some languages spell it differently then.
+    is_dated: bool,
+}
+
+impl Names<'_> {
+    fn day(&self, from_sunday: i8, is_short: bool) -> &'static str {
+        let names = if is_short { &self.culture.short_days } else { &self.culture.days };
+        names[usize::from(from_sunday.unsigned_abs())]
+    }
+
+    fn month(&self, from_one: i8, is_short: bool) -> &'static str {
+        let names = match (is_short, self.is_dated) {
+            (false, _) => &self.culture.months,
+            (true, true) => &self.culture.dated_months,
+            (true, false) => &self.culture.short_months,
+        };
+        names[usize::from(from_one.unsigned_abs()) - 1]
+    }
+}
+
+/// Whether a pattern shows the day of the month: `d` or `dd`.
+fn has_day(pattern: &str) -> bool {
+    pattern.split(|c| c != 'd').any(|run| (1..=2).contains(&run.len()))
 }
 
 /// Fractions of a second; `F` drops zeros at the end, and the point before nothing.
@@ -167,25 +206,38 @@ fn offset(out: &mut String, seconds: i32, width: usize) {
     };
 }
 
-fn weekday(day: Weekday) -> &'static str {
-    match day {
-        Weekday::Monday => "Monday",
-        Weekday::Tuesday => "Tuesday",
-        Weekday::Wednesday => "Wednesday",
-        Weekday::Thursday => "Thursday",
-        Weekday::Friday => "Friday",
-        Weekday::Saturday => "Saturday",
-        Weekday::Sunday => "Sunday",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::culture::{self, ENGLISH};
     use super::super::date_parse::parse;
     use super::format;
 
     fn shown(time: &str, pattern: &str) -> String {
-        format(&parse(time).expect("a time"), pattern).expect("a format")
+        format(&parse(time).expect("a time"), pattern, ENGLISH).expect("a format")
+    }
+
+    #[test]
+    fn cultures_have_their_own_names_orders_and_separators() {
+        let time = parse("2018-03-15T13:05:09Z").expect("a time");
+        for (name, pattern, text) in [
+            ("de-DE", "D", "Donnerstag, 15. März 2018"),
+            ("de-DE", "d", "15.03.2018"),
+            ("de-DE", "dd/MM/yyyy", "15.03.2018"),
+            ("de-DE", "ddd d MMM", "Do 15 März"),
+            ("de-DE", "MMM yyyy", "Mär 2018"),
+            ("de-DE", "t", "13:05"),
+            ("en-GB", "g", "15/03/2018 13:05"),
+            ("en-GB", "h tt", "1 pm"),
+            ("fr-FR", "dddd MMMM d", "jeudi mars 15"),
+            ("es-ES", "D", "jueves, 15 de marzo de 2018"),
+            ("it-IT", "D", "giovedì 15 marzo 2018"),
+            ("nl-NL", "d", "15-03-2018"),
+            ("pt-BR", "y", "março de 2018"),
+            ("de-DE", "R", "Thu, 15 Mar 2018 13:05:09 GMT"),
+        ] {
+            let culture = culture::find(name).expect("exists");
+            assert_eq!(format(&time, pattern, culture), Ok(text.to_owned()), "{name} {pattern}");
+        }
     }
 
     #[test]
@@ -239,7 +291,7 @@ mod tests {
     fn faulty_formats_say_what_is_wrong() {
         let moment = parse("2018-03-05").expect("a time");
         for pattern in ["Q", "'open", "a\\", "%%x", "ffffffff"] {
-            assert!(format(&moment, pattern).is_err(), "{pattern}");
+            assert!(format(&moment, pattern, ENGLISH).is_err(), "{pattern}");
         }
     }
 }

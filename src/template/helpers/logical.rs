@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::{Eval, Evaluated, Given, HelperSpec, Kind, Lazy, RenderError, Signature, example};
+use super::{Eval, Evaluated, Given, HelperSpec, Kind, Lazy, PLAIN, RenderError, Signature, example};
 use crate::template::kind_of;
 
 /// `left right`.
@@ -21,54 +21,51 @@ const CONDITIONS: Signature =
 pub(super) const HELPERS: &[HelperSpec] = &[
     HelperSpec {
         name: "if",
-        aliases: &[],
+        gives: Kind::Any,
         arguments: Signature {
             min: 3,
             max: 3,
             names: &["condition", "then", "else"],
             kinds: &[Kind::Boolean, Kind::Any, Kind::Any],
         },
-        options: &[],
         summary: "the second argument when the condition is true, else the third; the other one is not evaluated",
         examples: &[
             example("{{if (eq trigger.body.Code 'INS') 'install' 'other'}}", r#"{"Code":"INS"}"#, r#""install""#),
             example("{{if false (json 'broken') 1}}", "{}", "1"),
         ],
-        is_volatile: false,
         eval: Eval::Lazy(|lazy| if lazy.boolean(0)? { lazy.get(1) } else { lazy.get(2) }),
+        ..PLAIN
     },
     HelperSpec {
         name: "default",
-        aliases: &[],
+        gives: Kind::Any,
         arguments: Signature { min: 2, max: usize::MAX, names: &["value", "otherwise"], kinds: &[Kind::Any] },
-        options: &[],
         summary: "the first argument that is neither null nor blank text, else the last one",
         examples: &[
             example("{{default trigger.body.LastName 'unknown'}}", r#"{"LastName":"  "}"#, r#""unknown""#),
             example("{{default trigger.body.LastName 'unknown'}}", r#"{"LastName":"One"}"#, r#""One""#),
             example("{{default trigger.body.Score 7}}", r#"{"Score":0}"#, "0"),
         ],
-        is_volatile: false,
         eval: Eval::Lazy(|lazy| first_that(lazy, |value| !is_blank(value))),
+        ..PLAIN
     },
     HelperSpec {
         name: "coalesce",
-        aliases: &[],
+        gives: Kind::Any,
         arguments: Signature { min: 1, max: usize::MAX, names: &["value", "otherwise"], kinds: &[Kind::Any] },
-        options: &[],
         summary: "the first argument that is not null; empty text counts as a value",
         examples: &[
             example("{{coalesce trigger.body.A trigger.body.B 'x'}}", r#"{"B":""}"#, r#""""#),
             example("{{coalesce trigger.body.A 'x'}}", "{}", r#""x""#),
         ],
-        is_volatile: false,
         eval: Eval::Lazy(|lazy| first_that(lazy, |value| !value.is_null())),
+        ..PLAIN
     },
     HelperSpec {
         name: "equals",
+        gives: Kind::Boolean,
         aliases: &["eq"],
         arguments: Signature { min: 2, max: usize::MAX, names: &["left", "right"], kinds: &[Kind::Any] },
-        options: &[],
         summary: "whether all are the same: texts exactly, 1 and 1.0 are equal, 1 and '1' are not, objects in any order",
         examples: &[
             example("{{equals trigger.body.Code 'INS'}}", r#"{"Code":"INS"}"#, "true"),
@@ -76,94 +73,90 @@ pub(super) const HELPERS: &[HelperSpec] = &[
             example("{{eq 1 '1'}}", "{}", "false"),
             example("{{eq null ''}}", "{}", "false"),
         ],
-        is_volatile: false,
         eval: Eval::Strict(|given| Ok(Value::Bool(equals(given)))),
+        ..PLAIN
     },
     HelperSpec {
         name: "ne",
-        aliases: &[],
+        gives: Kind::Boolean,
         arguments: Signature { min: 2, max: 2, names: &["left", "right"], kinds: &[Kind::Any] },
-        options: &[],
         summary: "the opposite of `equals`",
         examples: &[example("{{ne trigger.body.Code 'DNC'}}", r#"{"Code":"INS"}"#, "true")],
-        is_volatile: false,
         eval: Eval::Strict(|given| Ok(Value::Bool(!equals(given)))),
+        ..PLAIN
     },
     HelperSpec {
         name: "greater",
+        gives: Kind::Boolean,
         aliases: &["gt"],
         arguments: PAIR,
-        options: &[],
         summary: "whether the first of two numbers or two texts is greater; texts as in a dictionary: a, A, b",
         examples: &[
             example("{{greater trigger.body.Score 10}}", r#"{"Score":42}"#, "true"),
             example("{{gt 'a' 'B'}}", "{}", "false"),
         ],
-        is_volatile: false,
         eval: Eval::Strict(|given| Ok(Value::Bool(compare(given)? == Ordering::Greater))),
+        ..PLAIN
     },
     HelperSpec {
         name: "greaterOrEquals",
+        gives: Kind::Boolean,
         aliases: &["gte"],
         arguments: PAIR,
-        options: &[],
         summary: "whether the first of two numbers or two texts is greater or equal",
         examples: &[example("{{gte 2 2.0}}", "{}", "true")],
-        is_volatile: false,
         eval: Eval::Strict(|given| Ok(Value::Bool(compare(given)? != Ordering::Less))),
+        ..PLAIN
     },
     HelperSpec {
         name: "less",
+        gives: Kind::Boolean,
         aliases: &["lt"],
         arguments: PAIR,
-        options: &[],
         summary: "whether the first of two numbers or two texts is less",
         examples: &[example("{{less trigger.body.Ratio 1}}", r#"{"Ratio":0.5}"#, "true")],
-        is_volatile: false,
         eval: Eval::Strict(|given| Ok(Value::Bool(compare(given)? == Ordering::Less))),
+        ..PLAIN
     },
     HelperSpec {
         name: "lessOrEquals",
+        gives: Kind::Boolean,
         aliases: &["lte"],
         arguments: PAIR,
-        options: &[],
         summary: "whether the first of two numbers or two texts is less or equal",
         examples: &[example("{{lte 'a' 'A'}}", "{}", "true")],
-        is_volatile: false,
         eval: Eval::Strict(|given| Ok(Value::Bool(compare(given)? != Ordering::Greater))),
+        ..PLAIN
     },
     HelperSpec {
         name: "and",
-        aliases: &[],
+        gives: Kind::Boolean,
         arguments: CONDITIONS,
-        options: &[],
         summary: "whether all are true; stops at the first that is false",
         examples: &[
             example("{{and (eq 1 1) (gt 2 1)}}", "{}", "true"),
             example("{{and false trigger.body.Missing}}", "{}", "false"),
         ],
-        is_volatile: false,
         eval: Eval::Lazy(|lazy| until(lazy, false)),
+        ..PLAIN
     },
     HelperSpec {
         name: "or",
-        aliases: &[],
+        gives: Kind::Boolean,
         arguments: CONDITIONS,
-        options: &[],
         summary: "whether any is true; stops at the first that is true",
         examples: &[example("{{or true trigger.body.Missing}}", "{}", "true")],
-        is_volatile: false,
         eval: Eval::Lazy(|lazy| until(lazy, true)),
+        ..PLAIN
     },
     HelperSpec {
         name: "not",
-        aliases: &[],
+        gives: Kind::Boolean,
         arguments: Signature { min: 1, max: 1, names: &["condition"], kinds: &[Kind::Boolean] },
-        options: &[],
         summary: "the opposite of a boolean",
         examples: &[example("{{not trigger.body.Consent}}", r#"{"Consent":false}"#, "true")],
-        is_volatile: false,
         eval: Eval::Strict(|given| Ok(Value::Bool(!given.boolean(0)?))),
+        ..PLAIN
     },
 ];
 
@@ -209,7 +202,7 @@ pub(in crate::template) fn same(left: &Value, right: &Value) -> bool {
 }
 
 /// Integers exactly, anything else as floats.
-fn order(left: &Number, right: &Number) -> Option<Ordering> {
+pub(super) fn order(left: &Number, right: &Number) -> Option<Ordering> {
     let integer = |number: &Number| number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
     match (integer(left), integer(right)) {
         (Some(left), Some(right)) => Some(left.cmp(&right)),

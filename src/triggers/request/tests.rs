@@ -20,6 +20,7 @@ fn flow(trigger: Trigger) -> Flow {
         plan: Plan::default(),
         actions: Vec::new(),
         responds: false,
+        answers_later: false,
         digest: String::new(),
         bundle: Bundle {
             file: String::new(),
@@ -41,6 +42,9 @@ fn trigger() -> Trigger {
         schema: None,
         conditions: Vec::new(),
         test_leads: TestLeads::default(),
+        split_on: None,
+        dedupe: None,
+        concurrency: None,
     }
 }
 
@@ -51,6 +55,7 @@ fn data(body: &str) -> TriggerData {
         query: vec![("a".into(), "1".into()), ("b".into(), "2".into()), ("a".into(), "3".into())],
         headers: vec![("content-type".into(), "application/json".into()), ("x-a".into(), "1".into())],
         body: body.into(),
+        ..TriggerData::default()
     }
 }
 
@@ -121,15 +126,55 @@ fn charsets_and_invalid_utf8_are_told_apart() {
     }
 }
 
+/// A flow that splits `Leads`, whose items have an `Email`.
+fn splitting(path: Option<Vec<String>>) -> Flow {
+    let schema = json!({"properties": {"Leads": {"items": {"properties": {"Email": {"type": "string"}}}}}});
+    let list = crate::template::Template::compile("{{trigger.body.leads}}", crate::template::Destination::Plain);
+    let split_on = crate::flow::SplitOn { list: list.expect("a template"), path, item_schema: None };
+    let schema = crate::schema::BodySchema::compile("leads.json", &schema).expect("a schema");
+    flow(Trigger { schema: Some(Arc::new(schema)), split_on: Some(split_on), ..trigger() })
+}
+
 #[test]
-fn forms_are_415_unless_they_are_json_after_all() {
-    for media in ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
-        let mut request = data("a=1&b=2");
-        request.headers = header("content-type", media);
-        assert_eq!(refused(parse(&flow(trigger()), &request, &LIMITS)), (415, "unsupported_media_type"));
-        request.body = "{\"a\": 1}".into();
-        assert!(parse(&flow(trigger()), &request, &LIMITS).is_ok());
+fn a_stored_item_is_folded_where_it_stood() {
+    let item = |body: &str| TriggerData { item: Some(3), ..data(body) };
+    let seen = |flow: &Flow, body: &str| parse(flow, &item(body), &LIMITS).expect("fits").trigger["body"].clone();
+    let by_path = splitting(Some(vec!["leads".into()]));
+    assert_eq!(seen(&by_path, r#"{"email": "a", "EMAIL": null}"#), json!({"Email": "a"}));
+    for odd in ["null", "7", "[]", "{}", "[1, [2]]"] {
+        assert_eq!(seen(&by_path, odd), serde_json::from_str::<serde_json::Value>(odd).expect("JSON"));
     }
+    let by_helper = splitting(None);
+    assert_eq!(seen(&by_helper, r#"{"email": "a"}"#), json!({"email": "a"}), "kept as it is seen");
+    assert!(parse(&by_path, &item("{"), &LIMITS).is_err());
+}
+
+#[test]
+fn items_are_lists_of_a_bounded_length() {
+    use crate::triggers::items::{ITEMS_MAX, of_list};
+    assert_eq!(of_list(json!(null)), Ok(Vec::new()));
+    assert_eq!(of_list(json!([1, null])).map(|items| items.len()), Ok(2));
+    assert_eq!(refused(of_list(json!({"a": 1}))), (400, "split_not_a_list"));
+    assert_eq!(of_list(vec![0; ITEMS_MAX].into()).map(|items| items.len()), Ok(ITEMS_MAX));
+    assert_eq!(refused(of_list(vec![0; ITEMS_MAX + 1].into())), (400, "split_too_long"));
+}
+
+#[test]
+fn forms_are_objects_and_parts_are_415_unless_they_are_json_after_all() {
+    let mut request = data("a=1&b=2");
+    request.headers = header("content-type", "multipart/form-data; boundary=x");
+    assert_eq!(refused(parse(&flow(trigger()), &request, &LIMITS)), (415, "unsupported_media_type"));
+    request.headers = header("content-type", "Application/X-WWW-Form-Urlencoded; charset=utf-8");
+    let form = parse(&flow(trigger()), &request, &LIMITS).expect("a form");
+    assert_eq!(form.trigger["body"], json!({"a": "1", "b": "2"}));
+    for media in ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
+        request.headers = header("content-type", media);
+        request.body = "{\"a\": 1}".into();
+        assert_eq!(parse(&flow(trigger()), &request, &LIMITS).expect("JSON").trigger["body"], json!({"a": 1}));
+    }
+    // Many programs say so of everything: broken JSON is no form.
+    request.body = "{\"a\": ".into();
+    assert_eq!(refused(parse(&flow(trigger()), &request, &LIMITS)), (400, "invalid_json"));
     let binary = decode(&header("content-type", "multipart/form-data; boundary=x"), b"--x\r\n\xff", &LIMITS);
     assert_eq!(refused(binary), (415, "unsupported_media_type"));
 }

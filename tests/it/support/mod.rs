@@ -41,6 +41,7 @@ impl Workspace {
     pub(crate) fn cloned() -> Self {
         let workspace = Self::empty();
         copy_folder(&project().join("flows"), &workspace.path().join("flows"));
+        copy_folder(&project().join("blueprints"), &workspace.path().join("blueprints"));
         workspace
     }
 
@@ -79,7 +80,12 @@ impl Workspace {
 
     /// Runs a command that must succeed and print JSON.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.expect(0, arguments)).expect("JSON")
+        self.json_of(0, arguments)
+    }
+
+    /// Runs a command that must exit with `code` and print JSON.
+    pub(crate) fn json_of(&self, code: i32, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.expect(code, arguments)).expect("JSON")
     }
 
     /// A run as `runs show --json` prints it, whatever became of it: a run that failed is exit code 1.

@@ -53,7 +53,9 @@ pub(crate) fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
     let written = stream.write_all(bytes);
     let mut received = Vec::new();
     let read = stream.read_to_end(&mut received);
-    match parse(&received) {
+    // The answer to HEAD tells the length of a body that it does not have.
+    let parsed = if bytes.starts_with(b"HEAD ") { head(&received) } else { parse(&received) };
+    match parsed {
         Some(answer) => Ok(answer),
         None => Err(read.err().or(written.err()).unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
     }
@@ -61,6 +63,13 @@ pub(crate) fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
 
 /// The answer in `bytes`, complete or not at all.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
+    let answer = head(bytes)?;
+    let length: Option<usize> = answer.headers.get("content-length").and_then(|length| length.parse().ok());
+    length.is_none_or(|length| answer.body.len() >= length).then_some(answer)
+}
+
+/// The answer in `bytes`, with as much of its body as there is.
+fn head(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.split("\r\n");
@@ -69,7 +78,5 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let body = bytes[end + 4..].to_vec();
-    let length: Option<usize> = headers.get("content-length").and_then(|length| length.parse().ok());
-    (length.is_none_or(|length| body.len() >= length)).then_some(Answer { status, headers, body })
+    Some(Answer { status, headers, body: bytes[end + 4..].to_vec() })
 }

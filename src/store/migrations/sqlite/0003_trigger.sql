@@ -16,10 +16,12 @@ ALTER TABLE runs ADD COLUMN gate INTEGER CHECK (gate IN (0, 1));
 CREATE TABLE gates (
     flow    TEXT NOT NULL PRIMARY KEY,
     running INTEGER NOT NULL,
-    waiting INTEGER NOT NULL
+    waiting INTEGER NOT NULL,
+    -- How many may be inside, as the last run was told that had to wait: for a flow that is not loaded any more.
+    inside_max INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER gate_reached AFTER INSERT ON runs WHEN new.gate IS NOT NULL AND new.finished_at IS NULL BEGIN
-    INSERT INTO gates VALUES (new.flow, new.gate, 1 - new.gate)
+    INSERT INTO gates (flow, running, waiting) VALUES (new.flow, new.gate, 1 - new.gate)
     ON CONFLICT (flow) DO UPDATE SET running = running + excluded.running, waiting = waiting + excluded.waiting;
 END;
 CREATE TRIGGER gate_passed AFTER UPDATE OF gate ON runs
