@@ -12,11 +12,11 @@ use super::BodySchema;
 /// Remembered texts beyond which those that nobody uses any more are forgotten.
 const FORGET_FROM: usize = 256;
 
-/// Schemas in use, by name and text.
-static IN_USE: Mutex<Option<InUse>> = Mutex::new(None);
-
 /// Schemas by name and text.
-type InUse = HashMap<(String, String), Weak<BodySchema>>;
+type Memory = HashMap<(String, String), Weak<BodySchema>>;
+
+/// Schemas in use.
+static IN_USE: Mutex<Option<Memory>> = Mutex::new(None);
 
 impl BodySchema {
     /// The schema of a file. The error says in one line what is wrong with it.
@@ -40,7 +40,7 @@ impl BodySchema {
     }
 }
 
-fn with_memory<T>(work: impl FnOnce(&mut InUse) -> T) -> T {
+fn with_memory<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
     let mut memory = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     work(memory.get_or_insert_default())
 }

@@ -38,7 +38,6 @@ fn commands_of_later_versions_say_so() {
         &["store", "migrate"],
         &["alerts"],
         &["selftest"],
-        &["flows", "show", "a"],
         &["runs", "export"],
         &["check", "--live"],
         &["schema", "connector"],

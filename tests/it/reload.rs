@@ -123,7 +123,7 @@ fn what_is_live_can_be_asked_for_and_waited_for() {
     assert_eq!(server.terminate(), Some(0));
 
     let server = workspace.serve();
-    let old = server.announced.lines().find(|line| line.contains("OLD")).expect("told loudly");
+    let old = server.announced.lines().find(|line| line.contains("  OLD  ")).expect("told loudly");
     assert!(old.contains("flows/a.yaml:8:5 unknown_key"), "{}", server.announced);
     workspace.write("flows/a.yaml", &flow("a", 4));
     let said_last = workspace.expect(0, &["reload", "--wait"]);

@@ -53,8 +53,9 @@ Say `async: true` in all of them, or in none.
         "second_respond",
         "a second answer to a request that has one",
         "\
-Whenever this action starts, an earlier `respond` has answered the request; a request has one answer,
-so the action fails with `already_answered`. Choose between the two with `when`, or remove one.
+When all goes well, or whenever this action starts, another `respond` has answered the request; it has
+one answer, so the action fails with `already_answered`. Put the two into the branches of a
+`condition`, choose between them with `when`, or remove one.
 ",
     ),
     error(

@@ -47,7 +47,7 @@ impl Block<'_, '_> {
     /// What the templates of the action `id` may name.
     fn names(&self, id: NodeId) -> Names<'_> {
         Names {
-            schema: self.trigger.seen_schema(),
+            schema: self.trigger.seen_schema().map(Arc::as_ref),
             parameters: self.parameters,
             path_parameters: &self.path_parameters,
             variables: &self.variables,
@@ -59,7 +59,7 @@ impl Block<'_, '_> {
             sees_inside: false,
             known: Known {
                 forms: Some(&self.forms),
-                body: self.trigger.schema.clone(),
+                body: self.trigger.seen_schema().cloned(),
                 item: Form::Any,
                 without_outputs: self.fates.without_outputs(&self.forms.graph, id),
             },

@@ -1,19 +1,16 @@
-//! How `respond` fits its flow: one way to answer, once, and none where one request makes many runs.
-
-use std::collections::BTreeSet;
+//! How `respond` fits its flow: one way to answer, and none where one request makes many runs.
 
 use serde_json::Value;
 
 use super::Linter;
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::flow::plan::{NodeId, Plan, StatusSet};
+use crate::diagnostic::Diagnostic;
 use crate::flow::{Action, Trigger};
 use crate::template::Tree;
 use crate::yaml::{child, dotted};
 
 impl Linter<'_> {
     /// Whether the flow answers its requests at once and says later what `respond` says.
-    pub(super) fn answers(&mut self, trigger: &Trigger, actions: &[Action], plan: &Plan) -> bool {
+    pub(super) fn answers(&mut self, trigger: &Trigger, actions: &[Action]) -> bool {
         let answering: Vec<&Action> = actions
             .iter()
             .filter(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds))
@@ -23,7 +20,7 @@ impl Linter<'_> {
             for action in &answering {
                 let message = "one request makes many runs here, so none of them can answer it";
                 let help = "remove `respond`: the request is answered 202 with the ids of its runs";
-                self.tell("respond_with_split", action, "type", Severity::Error, message.into(), help);
+                self.tell("respond_with_split", action, "type", message.into(), help);
             }
         }
         let later = is_async(first);
@@ -34,26 +31,9 @@ impl Linter<'_> {
             }
             let message = format!("`{}` answers the other way: a request is answered at once or waits", first.name);
             let help = "say `async: true` in every `respond` of the flow, or in none";
-            self.tell("mixed_respond", action, "async", Severity::Error, message, help);
+            self.tell("mixed_respond", action, "async", message, help);
         }
-        self.second_answers(&answering, plan);
         later
-    }
-
-    /// An answer behind another one that has certainly been given fails its action.
-    fn second_answers(&mut self, answering: &[&Action], plan: &Plan) {
-        let certain: Vec<(NodeId, &Action)> = answering
-            .iter()
-            .filter(|action| action.when.is_empty())
-            .filter_map(|action| Some((plan.find(&action.name)?, *action)))
-            .collect();
-        for (node, action) in &certain {
-            let before = certainly_before(plan, *node);
-            let Some((_, first)) = certain.iter().find(|(other, _)| before.contains(other)) else { continue };
-            let message = format!("`{}` has answered the request by then, so this action fails", first.name);
-            let help = "keep one `respond` on each way through the flow; `when` chooses between two";
-            self.tell("second_respond", action, "type", Severity::Warning, message, help);
-        }
     }
 
     /// Where the action stands in the file.
@@ -62,40 +42,17 @@ impl Linter<'_> {
     }
 
     /// A finding at a key of an action, wherever in the file the action stands.
-    fn tell(
-        &mut self,
-        code: &'static str,
-        action: &Action,
-        key: &str,
-        severity: Severity,
-        message: String,
-        help: &str,
-    ) {
+    fn tell(&mut self, code: &'static str, action: &Action, key: &str, message: String, help: &str) {
         let whole = self.pointer(action).unwrap_or_default();
         let at = child(&whole, key);
         let at = if self.doc.value.pointer(&at).is_some() { at } else { whole };
         let place = self.doc.value_place(&at);
-        self.findings.push(Diagnostic::new(code, place, dotted(&at), message).severity(severity).help(help));
+        self.findings.push(Diagnostic::new(code, place, dotted(&at), message).help(help));
     }
 }
 
 fn is_async(action: &Action) -> bool {
     matches!(action.inputs.get("async"), Some(Tree::Constant(Value::Bool(true))))
-}
-
-/// What has succeeded whenever `node` starts.
-fn certainly_before(plan: &Plan, node: NodeId) -> BTreeSet<NodeId> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![node];
-    while let Some(node) = open.pop() {
-        let Some(node) = plan.nodes.get(node) else { continue };
-        for (before, statuses) in &node.after {
-            if *statuses == StatusSet::succeeded() && found.insert(*before) {
-                open.push(*before);
-            }
-        }
-    }
-    found
 }
 
 /// Where the action `name` stands at or below `value`.

@@ -136,7 +136,7 @@ impl Linter<'_> {
         let trigger_file = file.trigger.as_ref();
         let trigger = self.trigger(checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
         let (actions, plan) = self.actions(&trigger, &parameters);
-        let answers_later = self.answers(&trigger, &actions, &plan);
+        let answers_later = self.answers(&trigger, &actions);
         let responds = actions
             .iter()
             .any(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds));
