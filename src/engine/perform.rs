@@ -62,7 +62,11 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
             .effects
             .perform(Call {
                 action: &attempt.action,
+<<<<<<< HEAD
                 secure: attempt.secure,
+=======
+                idx: &attempt.idx,
+>>>>>>> main
                 connection: &connection.name,
                 transport: &connection.transport,
                 effect: &effect,

@@ -36,13 +36,18 @@ pub struct Faulty<S: ?Sized> {
     nth: u64,
     fail_at: FailAt,
     down: AtomicBool,
+<<<<<<< HEAD
     killed: AtomicBool,
+=======
+    crashes: bool,
+>>>>>>> main
     inner: Arc<S>,
 }
 
 impl<S: Store + ?Sized> Faulty<S> {
     /// Fails the `nth` call, counted from 1; 0 fails none.
     pub fn new(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
+<<<<<<< HEAD
         Self {
             calls: AtomicU64::new(0),
             nth,
@@ -51,6 +56,19 @@ impl<S: Store + ?Sized> Faulty<S> {
             killed: AtomicBool::new(false),
             inner,
         }
+=======
+        Self { calls: AtomicU64::new(0), nth, fail_at, down: AtomicBool::new(false), crashes: false, inner }
+    }
+
+    /// As [`Faulty::new`], and after the chosen call nothing is performed any more: the process has died there.
+    pub fn crashing(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
+        Self { crashes: true, ..Self::new(inner, nth, fail_at) }
+    }
+
+    /// Whether nothing is performed now.
+    pub fn is_down(&self) -> bool {
+        self.down.load(Ordering::SeqCst)
+>>>>>>> main
     }
 
     /// Calls so far. Less than `nth` after a scenario: the sweep is over.
@@ -79,8 +97,11 @@ impl<S: Store + ?Sized> Faulty<S> {
             return Box::pin(std::future::pending());
         }
         let fault = || Err(StoreError::Unavailable("a fault of the test".to_owned()));
-        if self.down.load(Ordering::SeqCst) {
+        if self.is_down() {
             return Box::pin(std::future::ready(fault()));
+        }
+        if chosen && self.crashes {
+            self.set_down(true);
         }
         match (chosen, self.fail_at) {
             (false, _) => call(&self.inner),

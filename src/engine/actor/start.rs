@@ -138,8 +138,12 @@ impl Actor {
             Err(failure) => self.fail(at, key, failure),
             Ok(Effect::Record(write)) => match connection.connector.on_reply(&operation, &cx, 0, Reply::Record) {
                 Progress::Done(Ok(outcome)) => {
+<<<<<<< HEAD
                     let secure = self.flow.actions[key.node].secure.inputs;
                     self.ports.effects.note_record(&action, &write, secure);
+=======
+                    self.ports.effects.note_record(&action, &key.idx, &write);
+>>>>>>> main
                     self.records.push(write);
                     self.succeed(key.clone(), outcome.outputs, outcome.outcome, outcome.possible_repeat);
                 }
