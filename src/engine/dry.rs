@@ -337,10 +337,10 @@ fn refused(problem: Problem) -> DryRun {
 }
 
 /// What the changes that were journalled make of the variables.
-fn variables(flow: &Flow, steps: &[StepRow]) -> Map<String, Value> {
+fn variables(flow: &Flow, steps: &HashMap<(String, String), StepRow>) -> Map<String, Value> {
     let kinds: HashMap<&str, &str> =
         flow.actions.iter().map(|action| (action.name.as_str(), action.kind.as_str())).collect();
-    let changes = steps.iter().filter_map(|step| {
+    let changes = steps.values().filter_map(|step| {
         let inputs = step.io.inputs.as_ref().unwrap_or(&Value::Null);
         let kind = kinds.get(step.name.as_str()).copied()?;
         Some((step.io.change?, actions::variables::read(kind, inputs).ok()?))

@@ -62,11 +62,8 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
             .effects
             .perform(Call {
                 action: &attempt.action,
-<<<<<<< HEAD
                 secure: attempt.secure,
-=======
                 idx: &attempt.idx,
->>>>>>> main
                 connection: &connection.name,
                 transport: &connection.transport,
                 effect: &effect,

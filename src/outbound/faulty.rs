@@ -57,13 +57,8 @@ impl<E: Effects> Effects for Faulty<E> {
         })
     }
 
-<<<<<<< HEAD
-    fn note_record(&self, action: &str, write: &RecordWrite, secure: bool) {
-        self.inner.note_record(action, write, secure);
-=======
-    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite) {
-        self.inner.note_record(action, idx, write);
->>>>>>> main
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite, secure: bool) {
+        self.inner.note_record(action, idx, write, secure);
     }
 }
 
@@ -89,11 +84,8 @@ mod tests {
                 let simulated = Reply::Email { message_id: "k@leadflow".into(), detail: String::new() };
                 let call = Call {
                     action: "a",
-<<<<<<< HEAD
                     secure: false,
-=======
                     idx: "",
->>>>>>> main
                     connection: "c",
                     transport: &transport,
                     effect: &effect,

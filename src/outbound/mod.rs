@@ -135,13 +135,10 @@ pub struct HttpReply {
 pub struct Call<'a> {
     /// The action's name, for recordings.
     pub action: &'a str,
-<<<<<<< HEAD
     /// Whether recordings hide what it carries.
     pub secure: bool,
-=======
     /// The iteration of the loops round it (`00000003.00000001`); empty outside every loop.
     pub idx: &'a str,
->>>>>>> main
     /// The connection's name, for recordings.
     pub connection: &'a str,
     /// How to reach the other side.
@@ -172,13 +169,8 @@ pub trait Effects: Send + Sync {
     /// Performs one effect. Never panics; every fault is a [`Reply::Failed`].
     fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply>;
     /// Told of every record write that the engine is about to commit.
-<<<<<<< HEAD
-    fn note_record(&self, action: &str, write: &RecordWrite, secure: bool) {
-        let _ = (action, write, secure);
-=======
-    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite) {
-        let _ = (action, idx, write);
->>>>>>> main
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite, secure: bool) {
+        let _ = (action, idx, write, secure);
     }
 }
 

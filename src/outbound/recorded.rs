@@ -70,21 +70,13 @@ impl Effects for Recorded {
         Box::pin(std::future::ready(reply))
     }
 
-<<<<<<< HEAD
-    fn note_record(&self, action: &str, write: &RecordWrite, secure: bool) {
-        let effect = json!({
-            "action": action, "kind": "record", "connection": write.connection, "operation": "create",
-            "entity": write.entity, "id": write.id, "fields": write.fields,
-        });
-        self.push(effect, secure);
-=======
-    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite) {
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite, secure: bool) {
         let mut effect = json!({
             "action": action, "kind": "record", "connection": write.connection, "operation": "create",
             "entity": write.entity, "id": write.id, "fields": write.fields,
         });
         place(&mut effect, idx);
-        self.push(effect);
+        self.push(effect, secure);
     }
 }
 
@@ -92,7 +84,6 @@ impl Effects for Recorded {
 fn place(effect: &mut Value, idx: &str) {
     if !idx.is_empty() {
         effect["index"] = idx.split('.').filter_map(|number| number.parse::<u32>().ok()).collect();
->>>>>>> main
     }
 }
 
@@ -162,11 +153,16 @@ mod tests {
 
     fn call<'a>(transport: &'a Transport, effect: &'a Effect) -> Call<'a> {
         let simulated = Reply::Email { message_id: "simulated".into(), detail: String::new() };
-<<<<<<< HEAD
-        Call { action: "act", secure: false, connection: "con", transport, effect, timeout: Duration::ZERO, simulated }
-=======
-        Call { action: "act", idx: "", connection: "con", transport, effect, timeout: Duration::ZERO, simulated }
->>>>>>> main
+        Call {
+            action: "act",
+            secure: false,
+            idx: "",
+            connection: "con",
+            transport,
+            effect,
+            timeout: Duration::ZERO,
+            simulated,
+        }
     }
 
     #[tokio::test]
@@ -234,17 +230,13 @@ mod tests {
             created_at: 0,
         };
         let recorded = Recorded::new();
-<<<<<<< HEAD
-        recorded.note_record("act", &write, false);
-=======
-        recorded.note_record("act", "", &write);
->>>>>>> main
+        recorded.note_record("act", "", &write, false);
         assert_eq!(
             recorded.effects_json(),
             [json!({"action": "act", "kind": "record", "connection": "crm", "operation": "create", "entity": "leads",
                 "id": "1", "fields": {"a": 1}})]
         );
-        recorded.note_record("act", &write, true);
+        recorded.note_record("act", "", &write, true);
         let hidden = json!({"action": "act", "kind": "record", "connection": "crm", "operation": "create",
             "entity": "leads", "id": "***", "fields": "***"});
         assert_eq!(recorded.effects_json().pop(), Some(hidden), "what is secure tells only what happens");

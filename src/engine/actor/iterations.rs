@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Actor;
-use super::start::size_of;
 use crate::flow::Flow;
 use crate::run::StepKey;
+use crate::run::size::size_of;
 
 /// The outputs of the last action of each ended iteration of a `for_each`.
 #[derive(Debug, Default)]

@@ -6,11 +6,8 @@
 mod calls;
 mod commit;
 mod containers;
-<<<<<<< HEAD
 mod data;
-=======
 mod iterations;
->>>>>>> main
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +20,6 @@ use tokio::task::JoinSet;
 
 use super::Answered;
 use super::lanes::Permit;
-use super::perform::{Attempt, perform};
 use super::ports::{Drain, OpenConnection, Ports};
 use super::scope::Values;
 use crate::actions::Answer;
@@ -34,6 +30,7 @@ use crate::flow::plan::Kind;
 use crate::ids::RunId;
 use crate::outbound::Effect;
 use crate::run::advance::{Event, Todo, advance};
+use crate::run::size::size_of;
 use crate::run::transition::{Illegal, StepEvent};
 use crate::run::{Failure, Identity, RunState, RunStatus, Step, StepKey, StepStatus};
 use crate::store::{NewRun, RecordWrite};
@@ -213,15 +210,7 @@ impl Actor {
     /// Takes the run as far as it goes without a commit: pure actions run, effects ask for slots.
     pub(super) fn begin(&mut self) {
         // Their rows are written.
-<<<<<<< HEAD
-        let ended = std::mem::take(&mut self.state.ended);
-        self.replay_variables(&ended);
-        for key in ended {
-            self.note(&key);
-        }
-=======
         let known = std::mem::take(&mut self.state.ended);
->>>>>>> main
         let at = self.ports.clock.now();
         if *self.cancel.borrow() {
             self.stop(RunStatus::Cancelled);
@@ -451,7 +440,7 @@ impl Actor {
     fn count_bytes(&mut self, key: &StepKey) {
         let Some(step) = self.state.steps.get(key) else { return };
         let values = step.inputs.iter().chain(&step.outputs);
-        self.unwritten_bytes += values.map(|value| start::size_of(value, BYTES_PER_COMMIT)).sum::<usize>();
+        self.unwritten_bytes += values.map(|value| size_of(value, BYTES_PER_COMMIT)).sum::<usize>();
     }
 
     /// A fault in the engine: the run is held, loudly; nothing is lost.
@@ -517,31 +506,6 @@ impl Actor {
             }
         }
         self.reserved.clear();
-    }
-
-    /// Starts the effects that the last commit named.
-    fn launch(&mut self, admitted: Vec<(Wanting, Permit)>) {
-        for (wanting, permit) in admitted {
-            let action = &self.flow.actions[wanting.key.node];
-            let timeout = action.timeout.or(wanting.connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
-            let step = self.state.steps.get(&wanting.key);
-            let attempt = Attempt {
-                effects: Arc::clone(&self.ports.effects),
-                connection: wanting.connection,
-                action: action.name.clone(),
-                secure: action.secure.inputs,
-                identity: self.identity.clone(),
-                idx: wanting.key.idx.clone(),
-                operation: wanting.operation,
-                effect: wanting.effect,
-                timeout,
-                possible_repeat: step.is_some_and(|step| step.possible_repeat),
-            };
-            let key = wanting.key.clone();
-            let number = step.map_or(0, |step| step.attempt);
-            let task = self.tasks.spawn(async move { (key, perform(attempt).await) }).id();
-            self.flights.insert(wanting.key, Flight { permit, attempt: number, task });
-        }
     }
 
     /// Actions that have begun and not ended.

@@ -9,14 +9,7 @@ mod seed;
 use super::ports::Sight;
 use super::split::{SplitFault, arrival, split};
 use crate::clock::Micros;
-<<<<<<< HEAD:src/engine/resubmit.rs
-use crate::flow::plan::{NodeId, StepStatus};
-use crate::flow::secure::Secure;
-use crate::flow::variables::CHANGES;
-use crate::flow::{Action, Flow};
-=======
 use crate::flow::Flow;
->>>>>>> main:src/engine/resubmit/mod.rs
 use crate::ids::RunId;
 use crate::run::{Identity, TriggerData};
 use crate::store::{NewRun, RejectedRow, RunRow, StoredRun, TextId, gate_lane};
@@ -46,19 +39,16 @@ pub enum ResubmitError {
         "resubmit_shape_changed: action `{0}` would be taken over from the origin, but the current text has no such action of that type at that place; use --text original"
     )]
     ShapeChanged(String),
-<<<<<<< HEAD:src/engine/resubmit.rs
     /// What would have to be copied is gone.
     #[error(
         "the values of action `{0}` are secure and were deleted when the run ended, so it cannot be copied; resubmit from `{0}` or an action before it, or from the start"
     )]
     Forgotten(String),
-=======
     /// The action has nothing to repeat.
     #[error(
         "`{0}` has nothing to repeat: it succeeded wherever it ran, or the branch that it stands in was not taken; resubmit from another action, or from the start"
     )]
     NotReached(String),
->>>>>>> main:src/engine/resubmit/mod.rs
     /// The current text splits requests, and the origin is a whole one; or the other way round.
     #[error(
         "resubmit_shape_changed: `split_on` of the trigger was added or removed since; resubmit from the start, or use --text original"
@@ -70,13 +60,6 @@ pub enum ResubmitError {
     /// `split_on` could not be evaluated.
     #[error("split_on could not be evaluated: {0}")]
     Split(String),
-}
-
-/// Whether a step cannot be copied because others need what was deleted of it when its run ended.
-fn is_forgotten(action: &Action, step: &StepRow) -> bool {
-    let Secure { inputs, outputs, .. } = step.io.secure;
-    let needs_inputs = action.control.is_some() || CHANGES.contains(&action.kind.as_str());
-    (outputs && action.outputs_read) || (inputs && needs_inputs)
 }
 
 /// The text that the new run is pinned to.
@@ -122,26 +105,7 @@ pub fn from_action(
             known: text.flow.plan.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", "),
         });
     };
-<<<<<<< HEAD:src/engine/resubmit.rs
-    let again = depending_on(text.flow, from);
-    let mut steps = Vec::new();
-    let mut forgotten = BTreeSet::new();
-    for step in origin.steps.iter().filter(|step| is_done(step)) {
-        match text.flow.plan.find(&step.name) {
-            Some(node) if again.contains(&node) => {}
-            Some(node) if kind_of(origin_flow, &step.name) == Some(text.flow.actions[node].kind.as_str()) => {
-                forgotten.extend(is_forgotten(&text.flow.actions[node], step).then_some(node));
-                steps.push(step.clone());
-            }
-            _ => return Err(ResubmitError::ShapeChanged(step.name.clone())),
-        }
-    }
-    if let Some(first) = forgotten.first() {
-        return Err(ResubmitError::Forgotten(text.flow.actions[*first].name.clone()));
-    }
-=======
     let steps = seed::rows(&origin.steps, origin_flow, text.flow, from, now)?;
->>>>>>> main:src/engine/resubmit/mod.rs
     let trigger = origin.run.trigger.clone().unwrap_or_default();
     if text.flow.trigger.split_on.is_some() != trigger.item.is_some() {
         return Err(ResubmitError::SplitChanged);
