@@ -3,25 +3,38 @@
 //! A new action is one file here and its line in [`ALL`]: a struct for its keys (serde + schemars), a spec with an
 //! example that compiles, and `start`.
 
+pub mod append_variable;
 pub mod compose;
 pub mod create_record;
+pub mod csv_table;
 pub mod delay;
+pub mod filter;
+pub mod html_table;
 pub mod http;
+pub mod increment_variable;
 mod input;
+pub mod parse_json;
 pub mod respond;
 pub mod run_flow;
+pub mod select;
 pub mod send_email;
+pub mod set_variable;
+mod tables;
 pub mod terminate;
+pub mod variables;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::clock::Micros;
 use crate::connectors::Operation;
 use crate::flow::catalogue::{ActionSpec, Catalogue};
 use crate::run::Failure;
+use crate::run::variables::Change;
+use crate::schema::BodySchema;
 use crate::template::Tree;
 
 /// Every leaf action, in the order of the reference.
@@ -32,6 +45,14 @@ pub const ALL: &[&dyn Action] = &[
     &respond::Respond,
     &compose::Compose,
     &delay::Delay,
+    &set_variable::SetVariable,
+    &append_variable::AppendVariable,
+    &increment_variable::IncrementVariable,
+    &parse_json::ParseJson,
+    &select::Select,
+    &filter::Filter,
+    &csv_table::CsvTable,
+    &html_table::HtmlTable,
     &terminate::Terminate,
     &run_flow::RunFlow,
 ];
@@ -59,7 +80,7 @@ pub fn catalogue() -> Catalogue {
 }
 
 /// What an action may know when it starts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct StartContext {
     /// Now.
     pub now: Micros,
@@ -67,13 +88,17 @@ pub struct StartContext {
     pub url_from_value: bool,
     /// Whether every value from outside that the guarded key uses is null or blank (and there is at least one).
     pub guard_blank: bool,
+    /// The schema that it validates by.
+    pub schema: Option<Arc<BodySchema>>,
+    /// Most bytes of its outputs.
+    pub outputs_bytes_max: usize,
 }
 
 #[cfg(test)]
 impl StartContext {
     /// At the epoch, with nothing special.
     pub(crate) fn for_tests() -> Self {
-        Self { now: 0, url_from_value: false, guard_blank: false }
+        Self { now: 0, url_from_value: false, guard_blank: false, schema: None, outputs_bytes_max: 1 << 20 }
     }
 }
 
@@ -88,10 +113,46 @@ pub enum Next {
     WaitUntil(Micros),
     /// To answer the request, and then to have ended.
     Answer(Answer),
+    /// To change a variable, and then to have ended.
+    SetVariable(Change),
     /// To call a run of another flow, and to end with what it responds.
     StartRun(run_flow::Call),
     /// To end the run.
     Terminate(terminate::End),
+}
+
+/// Rendered inputs of an action that has keys for each item of `from`: what such a key gave for each of them stands
+/// under [`PER_ITEM`], and under the key itself what is written there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PerItem<'a> {
+    inputs: &'a Value,
+}
+
+/// The key of [`PerItem`].
+pub(crate) const PER_ITEM: &str = "per_item";
+
+impl<'a> PerItem<'a> {
+    /// Reads `inputs`.
+    pub(crate) fn new(inputs: &'a Value) -> Self {
+        Self { inputs }
+    }
+
+    /// The items.
+    pub(crate) fn items(self) -> &'a [Value] {
+        self.inputs.get("from").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What `key` gave for the item at `index`; what is written there, where that is a constant.
+    pub(crate) fn get(self, key: &str, index: usize) -> &'a Value {
+        let rendered = self.inputs.get(PER_ITEM).and_then(|per_item| per_item.get(key));
+        let found = rendered.map_or_else(|| self.inputs.get(key), |rendered| rendered.get(index));
+        found.unwrap_or(&Value::Null)
+    }
+}
+
+/// A list, or a template that gives one.
+fn list_or_template(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "x-template": "plain" })
 }
 
 /// An answer to the waiting request.

@@ -8,6 +8,9 @@ use crate::connectors::declared;
 use crate::flow::catalogue::{ActionSpec, OwnFinding};
 use crate::run::Failure;
 
+/// The name of its type.
+pub const KIND: &str = "respond";
+
 /// The `respond` action.
 #[derive(Debug, Clone, Copy)]
 pub struct Respond;
@@ -39,7 +42,7 @@ struct Keys {
 impl Action for Respond {
     fn spec(&self) -> ActionSpec {
         ActionSpec {
-            kind: "respond",
+            kind: KIND,
             summary: "answers the request that started the run",
             keys: declared::<Keys>(),
             outputs: &[],

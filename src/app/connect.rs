@@ -140,6 +140,7 @@ pub(super) fn limits(settings: &Settings) -> Limits {
         workers: limits.workers,
         waiting_runs_per_flow_max: limits.waiting_runs_per_flow,
         outputs_bytes_max: limits.outputs_bytes_max,
+        iterations_max: limits.iterations,
         template: template::Limits {
             output_bytes_max: limits.template_output_bytes_max,
             ..template::Limits::default()

@@ -91,6 +91,7 @@ fn as_json(flow: &Flow, dry: &DryRun, effects: &[Value]) -> Value {
         "trigger": trigger_json(flow, dry),
         "actions": dry.actions.iter().map(action_json).collect::<Vec<_>>(),
         "effects": effects,
+        "variables": dry.variables,
     })
 }
 

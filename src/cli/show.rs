@@ -58,7 +58,7 @@ struct Look<'a> {
 
 /// Prints `run`; the exit code says whether it ended well.
 pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json: bool) -> anyhow::Result<Exit> {
-    let stored = store.run(run).await?.ok_or_else(|| anyhow::anyhow!("there is no run {run}"))?;
+    let stored = store.run(run).await?.ok_or_else(|| anyhow::anyhow!("there is no run {run}"))?.hidden();
     let pinned = pinned(store, stored.run.text_id).await?;
     if json {
         let kinds = pinned.as_ref().map(Pinned::kinds).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::{Notify, watch};
 
 use super::actor::{Actor, Seed};
@@ -18,12 +18,15 @@ use super::restore;
 use super::scope::Values;
 use super::split::{SplitFault, split};
 use super::verdict::{Verdict, judge};
+use crate::actions;
 use crate::clock::{Clock, Fut, ManualClock, Micros, SystemClock};
 use crate::flow::Flow;
 use crate::flow::plan::NodeId;
+use crate::flow::secure::MASK;
 use crate::ids::RunId;
 use crate::library::Library;
 use crate::outbound::Effects;
+use crate::run::variables::{Variables, shown};
 use crate::run::{Failure, Identity, RunState, RunStatus, StepKey, StepStatus, TriggerData};
 use crate::schema::BodyError;
 use crate::store::{NewRun, RunCommit, StepRow, StoreResult};
@@ -73,6 +76,8 @@ pub struct DryRun {
     pub actions: Vec<DryAction>,
     /// Fields of the body that no template reads, as dotted paths.
     pub unused: Vec<String>,
+    /// What the variables held at the end, secure ones blotted out.
+    pub variables: Map<String, Value>,
 }
 
 /// The dedupe key of a dry run.
@@ -243,6 +248,7 @@ pub async fn dry_run(input: DryInput) -> DryRun {
         key: None,
         actions: Vec::new(),
         unused: unused(&input.flow, &body),
+        variables: Map::new(),
         body,
     };
     match items {
@@ -266,6 +272,7 @@ pub async fn dry_run(input: DryInput) -> DryRun {
     }
     let steps = std::mem::take(&mut *locked(&memory.steps));
     dry.actions = listed(&input.flow, &steps);
+    dry.variables = variables(&input.flow, &steps);
     dry
 }
 
@@ -325,7 +332,23 @@ fn refused(problem: Problem) -> DryRun {
         key: None,
         actions: Vec::new(),
         unused: Vec::new(),
+        variables: Map::new(),
     }
+}
+
+/// What the changes that were journalled make of the variables.
+fn variables(flow: &Flow, steps: &HashMap<(String, String), StepRow>) -> Map<String, Value> {
+    let kinds: HashMap<&str, &str> =
+        flow.actions.iter().map(|action| (action.name.as_str(), action.kind.as_str())).collect();
+    let changes = steps.values().filter_map(|step| {
+        let inputs = step.io.inputs.as_ref().unwrap_or(&Value::Null);
+        let kind = kinds.get(step.name.as_str()).copied()?;
+        Some((step.io.change?, actions::variables::read(kind, inputs).ok()?))
+    });
+    let mut variables = Variables::new(&flow.variables);
+    // They were made by this very flow: none of them can fail.
+    drop(variables.replay(changes.collect()));
+    shown(&flow.variables, &variables, MASK)
 }
 
 async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, values: Values) {
@@ -388,6 +411,12 @@ fn list_block(
 }
 
 fn dry_action(action: &crate::flow::Action, idx: &str, step: Option<&StepRow>) -> DryAction {
+    let io = step.map(|step| {
+        let mut io = step.io.clone();
+        io.hide();
+        io
+    });
+    let io = io.unwrap_or_default();
     DryAction {
         name: action.name.clone(),
         index: idx.split('.').filter_map(|part| part.parse().ok()).collect(),
@@ -395,10 +424,10 @@ fn dry_action(action: &crate::flow::Action, idx: &str, step: Option<&StepRow>) -
         connection: action.connection.clone(),
         status: step.map_or(StepStatus::Pending, |step| step.status),
         outcome: step.and_then(|step| step.outcome.clone()),
-        inputs: step.and_then(|step| step.io.inputs.clone()),
-        outputs: step.and_then(|step| step.io.outputs.clone()),
+        inputs: io.inputs,
+        outputs: io.outputs,
         attempts: step.map_or(0, |step| step.attempt),
-        error: step.and_then(|step| step.io.error.clone()),
+        error: io.error,
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) struct Attempt {
     pub(super) effects: Arc<dyn Effects>,
     pub(super) connection: Arc<OpenConnection>,
     pub(super) action: String,
+    pub(super) secure: bool,
     pub(super) identity: Identity,
     pub(super) idx: String,
     pub(super) operation: Operation,
@@ -61,6 +62,7 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
             .effects
             .perform(Call {
                 action: &attempt.action,
+                secure: attempt.secure,
                 idx: &attempt.idx,
                 connection: &connection.name,
                 transport: &connection.transport,

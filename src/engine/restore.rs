@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::actions::variables;
 use crate::clock::Micros;
 use crate::flow::Flow;
 use crate::flow::plan::{Kind, NodeId, Plan};
+use crate::run::variables::Change;
 use crate::run::{Identity, RunState, Step, StepKey, StepStatus, Try};
 use crate::store::{RunRow, StepRow, StoredRun};
 
@@ -21,6 +23,20 @@ pub(super) fn identity(run: &RunRow) -> Identity {
         is_test: run.is_test,
         parent: run.parent.clone(),
     }
+}
+
+/// What the stored steps made of the run's variables, each change with its number. Asked before [`state`], which drops
+/// what stands in iterations that are over.
+pub(super) fn changes(stored: &StoredRun, flow: &Flow) -> Vec<(u64, Change)> {
+    let kinds: HashMap<&str, &str> =
+        flow.actions.iter().map(|action| (action.name.as_str(), action.kind.as_str())).collect();
+    let changed = stored.steps.iter().filter_map(|row| Some((row.io.change?, row)));
+    let change = |(number, row): (u64, &StepRow)| {
+        let kind = kinds.get(row.name.as_str())?;
+        // A resubmit refuses to copy a change whose value is gone; every other one was read before.
+        Some((number, variables::read(kind, row.io.inputs.as_ref()?).ok()?))
+    };
+    changed.filter_map(change).collect()
 }
 
 /// The state of a stored run, whose steps it takes. Steps of actions that the pinned text does not have cannot exist
@@ -96,6 +112,7 @@ fn step(row: StepRow, is_leaf: bool, now: Micros) -> Step {
         possible_repeat: row.possible_repeat,
         tries: row.io.tries,
         try_started_at: None,
+        change: row.io.change,
         child: row.io.child,
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::ports::{Ports, Sight};
 use crate::clock::{Micros, rfc3339};
 use crate::flow::Flow;
-use crate::run::{Identity, Step, StepKey};
+use crate::run::variables::{Change, Variables};
+use crate::run::{Failure, Identity, Step, StepKey};
 use crate::template::{PathRef, Scope, lookup};
 
 /// The values behind a [`Scope`].
@@ -18,6 +19,7 @@ pub(super) struct Values {
     actions: BTreeMap<String, Value>,
     run: Value,
     flow: Value,
+    variables: Variables,
     empty: Value,
 }
 
@@ -76,6 +78,7 @@ impl Values {
                 "id": identity.run_id, "received_at": rfc3339(identity.received_at), "is_test": identity.is_test,
             }),
             flow: json!({ "name": flow.name, "description": flow.description }),
+            variables: Variables::new(&flow.variables),
             empty: Value::Object(Map::new()),
         }
     }
@@ -92,7 +95,7 @@ impl Values {
             actions: self.actions.get("").unwrap_or(&self.empty),
             inner_actions: &[],
             parameters: &flow.parameters,
-            variables: &self.empty,
+            variables: self.variables.values(),
             run: &self.run,
             flow: &self.flow,
             environment: sight.environment,
@@ -134,6 +137,16 @@ impl Values {
         if let Value::Object(actions) = actions {
             actions.insert(name.to_owned(), ended);
         }
+    }
+
+    /// Changes a variable; the number of the change.
+    pub(super) fn change(&mut self, change: &Change, bytes_max: usize) -> Result<u64, Failure> {
+        self.variables.change(change, bytes_max)
+    }
+
+    /// Makes stored changes again; those that do not fit any more.
+    pub(super) fn replay(&mut self, stored: Vec<(u64, Change)>) -> Vec<Failure> {
+        self.variables.replay(stored)
     }
 
     /// An iteration is over: nobody reads what stands in it any more, but for the loop itself.

@@ -28,20 +28,7 @@ pub const UNTIL_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Leaf actions and constructs that later versions bring: known, so that `check` can say `not_yet` instead of
 /// "unknown".
-pub const NOT_YET: &[&str] = &[
-    "update_record",
-    "upsert_record",
-    "get_record",
-    "list_records",
-    "set_variable",
-    "append_variable",
-    "increment_variable",
-    "parse_json",
-    "select",
-    "filter",
-    "csv_table",
-    "html_table",
-];
+pub const NOT_YET: &[&str] = &["update_record", "upsert_record", "get_record", "list_records"];
 
 /// Whether a later version brings the action type `kind`.
 pub fn is_not_yet(kind: &str) -> bool {
@@ -120,7 +107,7 @@ fn some_actions(_: &mut SchemaGenerator) -> Schema {
 #[expect(dead_code, reason = "declares the keys; the compiler reads them one by one")]
 struct ConditionKeys {
     /// A template that gives true or false, or a list of them that must all be true.
-    #[serde(default, rename = "if")]
+    #[serde(rename = "if")]
     #[schemars(required, schema_with = "boolean_templates")]
     conditions: Option<Value>,
     /// Actions that run when it is true.
@@ -139,7 +126,6 @@ struct ConditionKeys {
 struct SwitchKeys {
     /// What the cases are compared with, as `equals` compares.
     #[schemars(required, extend("x-template" = "plain"))]
-    #[serde(default)]
     value: Option<Value>,
     /// The cases, in order: the first that equals the value runs.
     #[schemars(required, length(min = 1, max = 1000))]
@@ -156,11 +142,9 @@ struct SwitchKeys {
 #[expect(dead_code, reason = "declares the keys; the compiler reads them one by one")]
 struct CaseFile {
     /// A constant, or a list of them: any of it fits.
-    #[serde(default)]
     #[schemars(required, extend("x-fixed" = true))]
     case: Option<Value>,
     /// Actions that run.
-    #[serde(default)]
     #[schemars(required, schema_with = "actions")]
     actions: Option<Value>,
 }
@@ -170,14 +154,12 @@ struct CaseFile {
 #[expect(dead_code, reason = "declares the keys; the compiler reads them one by one")]
 struct EachKeys {
     /// A list, or a template that gives one; null is no item.
-    #[serde(default)]
     #[schemars(required, schema_with = "items")]
     items: Option<Value>,
     /// Iterations at once, 1 to 50. Default: 1, one after the other.
     #[schemars(range(min = 1, max = 50), extend("x-fixed" = true, "default" = 1))]
     concurrency: Option<u32>,
     /// Actions that run for each item: `item`, `item_index`, `loops.NAME.item` and `loops.NAME.index` are in scope.
-    #[serde(default)]
     #[schemars(required, schema_with = "some_actions")]
     actions: Option<Value>,
 }
@@ -190,7 +172,6 @@ fn items(_: &mut SchemaGenerator) -> Schema {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(super) struct UntilKeys {
     /// Looked at after each iteration: a template that gives true or false, or a list of them that must all be true.
-    #[serde(default)]
     #[schemars(required, schema_with = "boolean_templates")]
     #[expect(dead_code, reason = "read by the compiler as a template")]
     condition: Option<Value>,
@@ -204,7 +185,6 @@ pub(super) struct UntilKeys {
     #[schemars(extend("x-fixed" = true, "default" = "fail"))]
     pub(super) on_limit: Option<OnLimit>,
     /// Actions that run in each iteration: `loops.NAME.index` is in scope.
-    #[serde(default)]
     #[schemars(required, schema_with = "some_actions")]
     #[expect(dead_code, reason = "walked by the compiler")]
     actions: Option<Value>,
@@ -215,7 +195,6 @@ pub(super) struct UntilKeys {
 #[expect(dead_code, reason = "declares the keys; the compiler reads them one by one")]
 struct ScopeKeys {
     /// Actions that share one status.
-    #[serde(default)]
     #[schemars(required, schema_with = "some_actions")]
     actions: Option<Value>,
 }

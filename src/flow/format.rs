@@ -33,9 +33,9 @@ pub struct FlowFile {
     /// Constants for templates: `{{parameters.owner}}`. They win over `parameters:` of leadflow.yaml.
     #[schemars(example = serde_json::json!({ "owner": "sales@contoso.com" }))]
     pub parameters: Option<Map<String, Value>>,
-    /// Variables that actions can change.
-    #[schemars(extend("x-not-yet" = "until then, `compose` gives a value a name"))]
-    pub variables: Option<Value>,
+    /// Variables that actions can change: `{{variables.NAME}}`. The initial values fix their types; null takes anything.
+    #[schemars(example = serde_json::json!({ "attempts": 0, "names": [] }))]
+    pub variables: Option<Map<String, Value>>,
     /// What starts a run.
     #[schemars(required)]
     pub trigger: Option<TriggerFile>,
@@ -208,12 +208,22 @@ pub struct CommonKeys {
     /// Longest time of one try: `30s`, `2m`. Default: 2m.
     #[schemars(extend("x-fixed" = true, "x-duration" = true), example = &"30s")]
     pub timeout: Option<String>,
-    /// Hides inputs or outputs in the history.
-    #[schemars(extend("x-not-yet" = ""))]
-    pub secure: Option<Value>,
+    /// Hides its inputs, its outputs or both in history, dry runs and the API, with everything that is made of them.
+    #[schemars(length(min = 1), extend("x-fixed" = true), example = serde_json::json!(["inputs", "outputs"]))]
+    pub secure: Option<Vec<SecureFile>>,
     /// What to do when it is not known whether a try succeeded.
     #[schemars(extend("x-not-yet" = "until then, an unknown outcome is tried again with the same key"))]
     pub on_unknown: Option<Value>,
+}
+
+/// What an action hides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecureFile {
+    /// What it is told.
+    Inputs,
+    /// What it gives.
+    Outputs,
 }
 
 /// When and how often to try again.
@@ -238,7 +248,8 @@ pub struct RetryFile {
     pub max_interval: Option<String>,
 }
 
-fn body_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+/// A JSON Schema: a file in `schemas/`, or the schema itself.
+pub(crate) fn body_schema(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "object" }] })
 }
 

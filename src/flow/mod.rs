@@ -10,6 +10,8 @@ pub mod format;
 pub mod plan;
 pub mod retry;
 pub mod schema;
+pub mod secure;
+pub mod variables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +27,11 @@ use catalogue::Catalogue;
 use control::Control;
 use plan::Plan;
 use retry::RetryPolicy;
+use secure::Secure;
+use variables::Variable;
+
+/// The action type whose output is HTML that is escaped already.
+pub const HTML_TABLE: &str = "html_table";
 
 /// A compiled flow, ready to run. Immutable; shared by every run that is pinned to its text.
 #[derive(Debug)]
@@ -39,6 +46,8 @@ pub struct Flow {
     pub aliases: Vec<String>,
     /// Constants (an object): `parameters:` of leadflow.yaml overlaid by the flow's.
     pub parameters: Value,
+    /// Variables, in the order of the file.
+    pub variables: Vec<Variable>,
     /// What starts a run.
     pub trigger: Trigger,
     /// The graph of actions; node `n` of the plan is `actions[n]`.
@@ -244,6 +253,7 @@ impl PathPattern {
 
 /// One compiled action.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state in disguise")]
 pub struct Action {
     /// Its name.
     pub name: String,
@@ -265,12 +275,20 @@ pub struct Action {
     pub guard: Vec<PathRef>,
     /// Whether a value from outside chooses the host of `url`: then private addresses are refused.
     pub url_from_value: bool,
+    /// Whether it works on the items of the list `from`.
+    pub takes_items: bool,
     /// Keys that are rendered once for each item of `from`, with `item` in scope; empty for most actions.
     pub per_item: Vec<(String, Tree)>,
     /// What a container decides by; `None`: a leaf.
     pub control: Option<Control>,
     /// Whether some template reads its outputs.
     pub outputs_read: bool,
+    /// The schema that it validates by (`parse_json`).
+    pub schema: Option<Arc<BodySchema>>,
+    /// Whether it leaves the machine.
+    pub leaves_the_machine: bool,
+    /// What of it is hidden: as written, and because of what its templates read.
+    pub secure: Secure,
 }
 
 impl Action {
@@ -329,8 +347,13 @@ impl Parsed {
 
     /// The files in the folder of schemas that it names, whether they are there or not.
     pub fn schema_files(&self) -> Vec<String> {
-        let named = self.doc.as_ref().and_then(|doc| doc.value.pointer("/trigger/schema")?.as_str());
-        named.map(str::to_owned).into_iter().collect()
+        let Some(Doc { value, .. }) = &self.doc else { return Vec::new() };
+        let trigger = value.pointer("/trigger/schema").and_then(Value::as_str);
+        let mut named: Vec<String> = trigger.map(str::to_owned).into_iter().collect();
+        schemas_of_actions(value.get("actions").unwrap_or(&Value::Null), &mut named);
+        named.sort();
+        named.dedup();
+        named
     }
 }
 
@@ -347,6 +370,20 @@ pub struct Compiled {
     pub claims: Vec<Claim>,
     /// The flows that it calls, each where an action names it.
     pub calls: Vec<Claim>,
+}
+
+/// The schema files that actions below `value` name.
+fn schemas_of_actions(value: &Value, named: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) => {
+            let validates = entries.get("type").is_some_and(|kind| kind == "parse_json");
+            let schema = entries.get("schema").and_then(Value::as_str);
+            named.extend(schema.filter(|_| validates).map(str::to_owned));
+            entries.values().for_each(|inner| schemas_of_actions(inner, named));
+        }
+        Value::Array(items) => items.iter().for_each(|item| schemas_of_actions(item, named)),
+        _ => {}
+    }
 }
 
 /// Compiles a bundle. `findings` hold everything that can be told at once.

@@ -11,6 +11,7 @@ use super::{
     Call, Effect, Effects, EmailMessage, HttpBody, HttpRequest, Reply, Transport, http, mail, wrong_transport,
 };
 use crate::clock::Fut;
+use crate::flow::secure::hide_effect;
 use crate::run::Failure;
 use crate::store::RecordWrite;
 
@@ -37,7 +38,10 @@ impl Recorded {
         self.effects.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn push(&self, effect: Value) {
+    fn push(&self, mut effect: Value, secure: bool) {
+        if secure {
+            hide_effect(&mut effect);
+        }
         self.effects.lock().unwrap_or_else(PoisonError::into_inner).push(effect);
     }
 }
@@ -58,7 +62,7 @@ impl Effects for Recorded {
         }
         let reply = match shown {
             Ok(effect) => {
-                self.push(effect);
+                self.push(effect, call.secure);
                 call.simulated
             }
             Err(failure) => Reply::Failed(failure),
@@ -66,13 +70,13 @@ impl Effects for Recorded {
         Box::pin(std::future::ready(reply))
     }
 
-    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite) {
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite, secure: bool) {
         let mut effect = json!({
             "action": action, "kind": "record", "connection": write.connection, "operation": "create",
             "entity": write.entity, "id": write.id, "fields": write.fields,
         });
         place(&mut effect, idx);
-        self.push(effect);
+        self.push(effect, secure);
     }
 }
 
@@ -149,7 +153,16 @@ mod tests {
 
     fn call<'a>(transport: &'a Transport, effect: &'a Effect) -> Call<'a> {
         let simulated = Reply::Email { message_id: "simulated".into(), detail: String::new() };
-        Call { action: "act", idx: "", connection: "con", transport, effect, timeout: Duration::ZERO, simulated }
+        Call {
+            action: "act",
+            secure: false,
+            idx: "",
+            connection: "con",
+            transport,
+            effect,
+            timeout: Duration::ZERO,
+            simulated,
+        }
     }
 
     #[tokio::test]
@@ -217,11 +230,15 @@ mod tests {
             created_at: 0,
         };
         let recorded = Recorded::new();
-        recorded.note_record("act", "", &write);
+        recorded.note_record("act", "", &write, false);
         assert_eq!(
             recorded.effects_json(),
             [json!({"action": "act", "kind": "record", "connection": "crm", "operation": "create", "entity": "leads",
                 "id": "1", "fields": {"a": 1}})]
         );
+        recorded.note_record("act", "", &write, true);
+        let hidden = json!({"action": "act", "kind": "record", "connection": "crm", "operation": "create",
+            "entity": "leads", "id": "***", "fields": "***"});
+        assert_eq!(recorded.effects_json().pop(), Some(hidden), "what is secure tells only what happens");
     }
 }

@@ -4,9 +4,11 @@
 pub mod advance;
 pub mod blocks;
 pub mod retry;
+pub mod size;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod transition;
+pub mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -202,6 +204,8 @@ pub struct Step {
     pub tries: Vec<Try>,
     /// When the try in flight began.
     pub try_started_at: Option<Micros>,
+    /// Its number among the run's changes of variables, from 1; `None`: it changed none.
+    pub change: Option<u64>,
     /// The run that it called.
     pub child: Option<RunId>,
 }
@@ -221,6 +225,7 @@ impl Default for Step {
             possible_repeat: false,
             tries: Vec::new(),
             try_started_at: None,
+            change: None,
             child: None,
         }
     }

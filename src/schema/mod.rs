@@ -3,6 +3,7 @@
 //! Promise: compiling and validating do no I/O, and no message repeats a value of the body.
 
 mod fold;
+pub mod json;
 mod lookup;
 mod shared;
 pub(crate) mod types;

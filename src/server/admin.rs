@@ -190,7 +190,7 @@ async fn run(shared: &Shared, part: &str, request_id: RunId) -> Result<Reply, Re
         _ => return Err(invalid("several runs have this id part; give more of it".into())),
     };
     let stored = shared.deps.store.run(id).await.map_err(|error| unreadable(&error))?;
-    let stored = stored.ok_or_else(Refusal::not_found)?;
+    let stored = stored.ok_or_else(Refusal::not_found)?.hidden();
     let kinds = kinds(shared, stored.run.text_id).await?;
     Ok(json_reply(StatusCode::OK, &view::run_detail(&stored, &kinds), request_id))
 }

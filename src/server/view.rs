@@ -319,6 +319,7 @@ mod tests {
                 outputs: None,
                 error: Some(Failure::terminal("bad_address", "no")),
                 tries: vec![Try { started_at, finished_at: started_at, outcome: "http_503".into() }],
+                ..StepIo::default()
             },
         }
     }

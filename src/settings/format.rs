@@ -187,7 +187,6 @@ impl Retry {
 /// `limits:`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "keys with x-not-yet are declared so that the linter knows them")]
 pub(super) struct Limits {
     /// A request's body as it comes.
     pub body: Size,
@@ -223,10 +222,9 @@ pub(super) struct Limits {
     /// Levels of containers.
     #[schemars(range(min = 1))]
     pub nesting: usize,
-    /// Iterations of a loop.
-    #[serde(default)]
-    #[schemars(extend("x-not-yet" = "loops"))]
-    pub iterations: Value,
+    /// Items of a loop, a list action or a table.
+    #[schemars(range(min = 1))]
+    pub iterations: usize,
     /// Text that one template may produce.
     pub template_output: Size,
     /// One action's outputs.

@@ -169,6 +169,8 @@ pub struct Limits {
     pub actions_per_flow: usize,
     /// Levels of containers.
     pub nesting: usize,
+    /// Items of a loop, a list action or a table.
+    pub iterations: usize,
     /// Bytes that one template may produce.
     pub template_output_bytes_max: usize,
     /// Bytes of one action's outputs.

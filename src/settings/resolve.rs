@@ -200,6 +200,7 @@ fn limits(limits: &format::Limits) -> Limits {
         workers: limits.workers,
         actions_per_flow: limits.actions_per_flow,
         nesting: limits.nesting,
+        iterations: limits.iterations,
         template_output_bytes_max: limits.template_output.0,
         outputs_bytes_max: limits.outputs.0,
         response_bytes_max: limits.response.0,

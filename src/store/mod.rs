@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod faulty;
+pub mod hidden;
 mod intake;
 pub mod sqlite;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::{Fut, Micros};
+use crate::flow::secure::Secure;
 use crate::ids::RunId;
 use crate::run::{Failure, Parent, RunStatus, StepStatus, TriggerData, Try};
 use crate::schema::BodyError;
@@ -165,6 +167,12 @@ pub struct StepIo {
     pub error: Option<Failure>,
     /// The tries.
     pub tries: Vec<Try>,
+    /// Its number among the run's changes of variables, from 1.
+    #[serde(default)]
+    pub change: Option<u64>,
+    /// What of it is hidden: by whoever shows it while the run goes on, by the store once it has ended.
+    #[serde(default)]
+    pub secure: Secure,
     /// The run that it called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<RunId>,

@@ -64,7 +64,10 @@ impl<'e> Evaluator<'e> {
         self.steps.set(steps + 1);
         match expr {
             Expr::Literal(value) => Ok(Evaluated::borrowed(value)),
-            Expr::Path(path) => Ok(Evaluated::borrowed(self.path(path).unwrap_or(&NULL))),
+            Expr::Path(path) => Ok(Evaluated {
+                value: Cow::Borrowed(self.path(path).unwrap_or(&NULL)),
+                escaped_for: path.is_html.then_some(Destination::Html),
+            }),
             Expr::Call(call) => self.call(call),
         }
     }

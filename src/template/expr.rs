@@ -20,6 +20,39 @@ pub struct Body {
     pub(super) is_volatile: bool,
 }
 
+impl Body {
+    /// Marks the outputs of actions that `is_html` names: what is found there is HTML already.
+    pub(super) fn trust_html(&mut self, is_html: &dyn Fn(&str) -> bool) {
+        self.nodes.iter_mut().for_each(|node| node.trust_html(is_html));
+    }
+}
+
+impl Node {
+    fn trust_html(&mut self, is_html: &dyn Fn(&str) -> bool) {
+        match self {
+            Self::Text(_) => {}
+            Self::Output(output) => output.expr.trust_html(is_html),
+            Self::Block(block) => {
+                block.body.iter_mut().chain(&mut block.otherwise).for_each(|node| node.trust_html(is_html));
+            }
+        }
+    }
+}
+
+impl Expr {
+    fn trust_html(&mut self, is_html: &dyn Fn(&str) -> bool) {
+        match self {
+            Self::Path(Path { base: Base::Root(Root::Actions), segments, is_html: mark }) => {
+                if let [name, member] = segments.as_slice() {
+                    *mark = member.eq_ignore_ascii_case("outputs") && is_html(name);
+                }
+            }
+            Self::Call(call) => call.arguments.iter_mut().for_each(|argument| argument.trust_html(is_html)),
+            Self::Path(_) | Self::Literal(_) => {}
+        }
+    }
+}
+
 /// One piece of a body.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -119,6 +152,8 @@ pub(crate) struct Path {
     pub(super) base: Base,
     /// The names behind it.
     pub(super) segments: Vec<String>,
+    /// What is found there is HTML, escaped by whoever made it.
+    pub(super) is_html: bool,
 }
 
 /// Where a path starts. Frames are counted from the innermost block, which is 0.

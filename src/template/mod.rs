@@ -152,7 +152,7 @@ pub struct Scope<'a> {
     pub inner_actions: &'a [&'a Value],
     /// `parameters.NAME`.
     pub parameters: &'a Value,
-    /// `variables.NAME` (an empty object until variables exist).
+    /// `variables.NAME`.
     pub variables: &'a Value,
     /// `run.id|received_at|is_test`.
     pub run: &'a Value,
@@ -238,6 +238,11 @@ impl Template {
         }
     }
 
+    /// Marks the outputs of those actions as HTML that is escaped already: `html` takes them as they are.
+    pub fn trust_html(&mut self, is_html: &dyn Fn(&str) -> bool) {
+        self.body.trust_html(is_html);
+    }
+
     /// Every path that the template may read, in order of appearance (also in branches never taken). What stands
     /// inside `{{#each}}` or `{{#with}}` is named from the scope's root, as that of the first item.
     pub fn paths(&self) -> Vec<PathRef> {
@@ -267,7 +272,9 @@ impl Template {
     /// The path that the template is, where it is one and nothing else: its value is the path's.
     pub fn lone_path(&self) -> Option<PathRef> {
         let expr::Node::Output(output) = self.body.nodes.get(self.body.lone?)? else { return None };
-        let expr::Expr::Path(expr::Path { base: expr::Base::Root(root), segments }) = &output.expr else { return None };
+        let expr::Expr::Path(expr::Path { base: expr::Base::Root(root), segments, .. }) = &output.expr else {
+            return None;
+        };
         Some(PathRef { root: root.name().to_owned(), segments: segments.clone(), range: output.range.clone() })
     }
 
@@ -296,6 +303,21 @@ pub fn lookup<'a>(scope: &Scope<'a>, path: &PathRef) -> Option<&'a Value> {
 /// Whether two values are the same as `equals` sees it: numbers by value, objects whatever the order of their keys.
 pub fn equals(left: &Value, right: &Value) -> bool {
     helpers::equals(left, right)
+}
+
+/// A value as it prints inside text: null nothing, lists and objects refused.
+pub fn text_of(value: &Value) -> Result<std::borrow::Cow<'_, str>, RenderError> {
+    print::in_text(value)
+}
+
+/// A value as text, lists and objects as compact JSON.
+pub fn text_or_json(value: &Value) -> std::borrow::Cow<'_, str> {
+    print::plain(value)
+}
+
+/// `text` with `& < > " '` as entities.
+pub fn escape_html(text: &str) -> std::borrow::Cow<'_, str> {
+    print::escape_html(text)
 }
 
 /// The finding for an expression of Power Automate in a text, `@{triggerBody()}`: here it is text and nothing else.

@@ -389,7 +389,7 @@ impl<'s> Compiler<'s> {
             _ => None,
         };
         if let (Some(depth), Some(make)) = (depth, make) {
-            return Some(Path { base: make(depth), segments: Vec::new() });
+            return Some(Path { base: make(depth), segments: Vec::new(), is_html: false });
         }
         let text = &self.source[range.clone()];
         let message = match make {
@@ -412,27 +412,27 @@ impl<'s> Compiler<'s> {
             return None;
         }
         if up < depth && (up > 0 || is_this) && !is_root {
-            return Some(Path { base: Base::Frame(up), segments });
+            return Some(Path { base: Base::Frame(up), segments, is_html: false });
         }
         let names_root = is_root || up == depth;
         if segments.is_empty() {
-            return Some(Path { base: Base::Nothing, segments });
+            return Some(Path { base: Base::Nothing, segments, is_html: false });
         }
         let first = segments.remove(0);
         if !is_root
             && up == 0
             && let Some(base) = self.given_name(&first)
         {
-            return Some(Path { base, segments });
+            return Some(Path { base, segments, is_html: false });
         }
         if let Some(root) = Root::find(&first) {
-            return Some(Path { base: Base::Root(root), segments });
+            return Some(Path { base: Base::Root(root), segments, is_html: false });
         }
         if names_root || depth == 0 {
-            return Some(Path { base: Base::Nothing, segments });
+            return Some(Path { base: Base::Nothing, segments, is_html: false });
         }
         segments.insert(0, first);
-        Some(Path { base: Base::Frame(0), segments })
+        Some(Path { base: Base::Frame(0), segments, is_html: false })
     }
 
     /// A name that a block gave: behind `as`, or `item` and `item_index` inside `#each`.

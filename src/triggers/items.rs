@@ -6,11 +6,10 @@
 
 use serde_json::{Map, Value};
 
-use super::json;
 use super::request::{BodyLimits, Problem};
 use crate::flow::Flow;
 use crate::run::TriggerData;
-use crate::schema::{Received, Validation};
+use crate::schema::{Received, Validation, json};
 use crate::template::kind_of;
 
 /// Most items of one request, each of which becomes a run.
@@ -34,7 +33,7 @@ pub fn of_list(list: Value) -> Result<Vec<Value>, Problem> {
 
 /// The body as it came, when folding may have changed it and an item can be folded again by itself.
 pub fn raw_body(flow: &Flow, data: &TriggerData) -> Option<Value> {
-    can_fold(flow).then(|| json::parse(text(data), usize::MAX).ok()).flatten()
+    can_fold(flow).then(|| json::parse(text(data), "the body", usize::MAX).ok()).flatten()
 }
 
 /// The request of one item: `raw` is stored.
@@ -55,7 +54,7 @@ fn head_of(data: &TriggerData) -> TriggerData {
 
 /// The body that the run of a stored item sees. The whole was validated when it came.
 pub(super) fn receive(flow: &Flow, data: &TriggerData, limits: &BodyLimits) -> Result<Received, Problem> {
-    let item = json::parse(text(data), limits.json_depth_max)?;
+    let item = json::parse(text(data), "the body", limits.json_depth_max)?;
     let split = flow.trigger.split_on.as_ref().and_then(|split| split.path.as_ref());
     let (Some(path), Some(schema), true) = (split, &flow.trigger.schema, can_fold(flow)) else {
         return Ok(Received { body: item, notes: Vec::new() });

@@ -2,6 +2,5 @@
 
 mod form;
 pub mod items;
-mod json;
 pub mod request;
 pub mod signature;

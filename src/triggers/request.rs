@@ -8,9 +8,10 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::{form, items, json, signature};
+use super::{form, items, signature};
 use crate::flow::Flow;
 use crate::run::TriggerData;
+use crate::schema::json::{self, JsonError};
 use crate::schema::{BodyError, Validation};
 
 /// Bounds on a request's body.
@@ -49,6 +50,13 @@ impl Problem {
         let message = message.into();
         let whole = BodyError { pointer: String::new(), message: message.clone() };
         Self { status, code, message, errors: if status == 400 { vec![whole] } else { Vec::new() } }
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        let JsonError { code, pointer, message } = error;
+        Self { status: 400, code, errors: vec![BodyError { pointer, message: message.clone() }], message }
     }
 }
 
@@ -129,7 +137,8 @@ pub fn parse(flow: &Flow, data: &TriggerData, limits: &BodyLimits) -> Result<Par
         }
         (Value::Null, Vec::new())
     } else {
-        let body = json::parse(text, limits.json_depth_max).or_else(|problem| form_body(data, text, problem))?;
+        let body = json::parse(text, "the body", limits.json_depth_max)
+            .or_else(|error| form_body(data, text, error.into()))?;
         match schema {
             Some(schema) => {
                 let received =

@@ -222,7 +222,10 @@ fn every_extension_is_listed_and_documented() {
             .lines()
             .enumerate()
             .map(|(index, line)| if index == 0 { format!("  - {line}\n") } else { format!("    {line}\n") });
-        let text = format!("name: example\ntrigger:\n  type: request\nactions:\n{}", indented.collect::<String>());
+        let text = format!(
+            "name: example\nvariables: {{ country: '', names: [], attempts: 0 }}\ntrigger:\n  type: request\nactions:\n{}",
+            indented.collect::<String>()
+        );
         let bundle = leadflow::flow::Bundle {
             file: format!("{}.yaml", spec.kind),
             text: text.clone(),

@@ -151,7 +151,8 @@ fn every_code_in_the_source_can_be_explained() {
 fn every_example_of_the_catalogue_compiles() {
     for spec in leadflow::actions::catalogue().actions {
         let indented = spec.example.trim_end().replace('\n', "\n    ");
-        let text = format!("trigger:\n  type: request\nactions:\n  - {indented}\n");
+        let variables = "variables: { country: '', names: [], attempts: 0 }";
+        let text = format!("{variables}\ntrigger:\n  type: request\nactions:\n  - {indented}\n");
         let compiled = compile("flows/example.yaml", &text);
         assert!(compiled.findings.is_empty() && compiled.flow.is_some(), "{}: {:#?}", spec.kind, compiled.findings);
     }

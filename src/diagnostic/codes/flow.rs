@@ -234,8 +234,12 @@ Parameters are constants, under `parameters:` of the flow or of leadflow.yaml. T
         "unknown_variable",
         "there is no variable of this name",
         "\
-Variables come with a later version. For a constant use `parameters`; for a value that is made once
-and used often, an action of type `compose`: `{{actions.NAME.outputs}}`.
+Variables are declared at the top of the flow; their initial values fix their types. For a constant use
+`parameters`; for a value that is made once and used often, an action of type `compose`.
+
+    variables: { attempts: 0, names: [] }
+    …
+        \"{{variables.attempts}}\"
 ",
     ),
     error(

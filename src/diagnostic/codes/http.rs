@@ -67,10 +67,12 @@ The body is damaged or not packed at all. The request is kept: `leadflow runs re
     ),
     error(
         "invalid_json",
-        "the body is not JSON (400)",
+        "the body (400), or the content of `parse_json`, is not JSON",
         "\
-The answer names line and column. The request is kept raw, so the lead is not lost: `leadflow runs
-rejected show ID` prints it, and `leadflow runs rejected resubmit ID` runs it after a correction.
+The message names line and column. A request is kept raw, so the lead is not lost: `leadflow runs
+rejected show ID` prints it, and `leadflow runs rejected resubmit ID` runs it after a correction. An
+action that parses what is not always JSON needs a guard, or another one behind it that handles the
+failure: `run_after: {NAME: [failed]}`.
 ",
     ),
     error(
@@ -90,8 +92,9 @@ limits.json_depth in leadflow.yaml says how deep (64 if it says nothing).
     ),
     error(
         "schema_mismatch",
-        "the body does not fit the flow's schema (400)",
+        "the body (400), or the content of `parse_json`, does not fit its schema",
         "\
+An action says in its error which places are wrong; correct its `schema` or look at its inputs. A lead:
 `errors` in the answer lists each place as a JSON pointer with what is wrong. The request is kept:
 correct the schema or the sender, then `leadflow runs rejected resubmit ID`. `validation: lenient` (the
 default) ignores the case of keys and takes null for missing; a schema made from one sample is often

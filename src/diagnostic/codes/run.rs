@@ -135,11 +135,40 @@ the network under `allow_private` of the connection or of `outbound`.
 ",
     ),
     error(
+        "variable_type",
+        "a variable cannot take this value",
+        "\
+The initial value of a variable fixes what it holds: true or false, whole numbers, numbers, text, a list
+or an object. Null takes anything. A value that may be missing comes out as null: give another one in
+its place, or let the variable begin with null.
+
+    variables: { phone: '', seats: 0, notes: [], anything: null }
+    …
+        value: \"{{default trigger.body.UserDetails.Phone 'none'}}\"
+",
+    ),
+    error(
+        "variable_too_large",
+        "a variable would become too large",
+        "\
+limits.outputs in leadflow.yaml says how much one variable may hold (1 MiB if it says nothing). Keep
+less in it: an id instead of a whole record, or one action that writes what was collected so far.
+",
+    ),
+    error(
+        "variable_overflow",
+        "a number in a variable would leave its range",
+        "\
+Whole numbers go from -9223372036854775808 to 9223372036854775807, other numbers to about 1.8e308. The
+variable keeps what it held.
+",
+    ),
+    error(
         "outputs_too_large",
         "what the action gave is too large to keep",
         "\
 limits.outputs in leadflow.yaml says how much (1 MiB if it says nothing). Ask the other side for less:
-a filter, a page, fewer fields.
+a filter, a page, fewer fields. A list action or a table: fewer items, or fewer keys of each.
 ",
     ),
     error(

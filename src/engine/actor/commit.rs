@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Actor, Wanting};
+use crate::actions::Answer;
+use crate::actions::respond::KIND as RESPOND;
 use crate::clock::{Micros, micros};
 use crate::engine::Answered;
 use crate::engine::lanes::Permit;
 use crate::engine::ports::Drain;
+use crate::flow::Action;
 use crate::flow::plan::Kind;
 use crate::run::advance::Event;
 use crate::run::blocks::cause;
 use crate::run::transition::StepEvent;
 use crate::run::{RunStatus, Step, StepKey, StepStatus};
+use crate::store::hidden::{SECURE_ANSWER, hide_answer};
 use crate::store::{Inflight, RunCommit, StepIo, StepRow, StoreError};
 
 /// The first wait before a commit that the store could not take is tried again; it doubles up to [`COMMIT_WAIT_MAX`].
@@ -117,12 +121,26 @@ impl Actor {
             due_at,
             release,
             inflight: if settled.is_some() { Vec::new() } else { inflight },
-            answer: self.answer.as_ref().and_then(|answer| serde_json::to_value(answer).ok()),
+            answer: self.answer.as_ref().and_then(|answer| self.stored_answer(answer)),
             steps: self.rows(),
             records: std::mem::take(&mut self.records),
             starts: std::mem::take(&mut self.starts),
             wakes: self.wakes(at),
         }
+    }
+
+    /// The answer as it is kept. One that is secure is given to whoever waits, and only its status is remembered; where
+    /// somebody fetches it from the store (a run that called this one, a caller that asks later), there it stays, hidden
+    /// from readers.
+    fn stored_answer(&self, answer: &Answer) -> Option<serde_json::Value> {
+        let mut stored = serde_json::to_value(answer).ok()?;
+        if self.flow.actions.iter().any(|action| action.secure.inputs && action.kind == RESPOND) {
+            stored[SECURE_ANSWER] = true.into();
+            if self.identity.parent.is_none() && !self.flow.answers_later {
+                hide_answer(&mut stored);
+            }
+        }
+        Some(stored)
     }
 
     /// The run that waits for this one, once there is something to tell it.
@@ -239,14 +257,14 @@ impl Actor {
         };
         let working = self.waiting().filter(|(key, step)| is_due(key, step));
         let ended = self.unwritten.iter().filter_map(|key| Some((key, self.state.steps.get(key)?)));
-        ended.chain(working).map(|(key, step)| row(&self.flow.actions[key.node].name, key, step)).collect()
+        ended.chain(working).map(|(key, step)| row(&self.flow.actions[key.node], key, step)).collect()
     }
 }
 
-fn row(name: &str, key: &StepKey, step: &Step) -> StepRow {
+fn row(action: &Action, key: &StepKey, step: &Step) -> StepRow {
     StepRow {
         idx: key.idx.clone(),
-        name: name.to_owned(),
+        name: action.name.clone(),
         status: step.status,
         attempt: step.attempt,
         due_at: step.due_at,
@@ -259,6 +277,8 @@ fn row(name: &str, key: &StepKey, step: &Step) -> StepRow {
             outputs: step.outputs.clone(),
             error: step.error.clone(),
             tries: step.tries.clone(),
+            change: step.change,
+            secure: action.secure,
             child: step.child,
         },
     }

@@ -3,16 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use super::Actor;
-use super::start::size_of;
 use crate::clock::{Micros, micros};
 use crate::engine::scope::{Place, Turn};
 use crate::flow::control::{Control, OnLimit};
 use crate::flow::plan::Kind;
 use crate::run::advance::Event;
 use crate::run::blocks::first_failure;
+use crate::run::size::size_of;
 use crate::run::transition::StepEvent;
 use crate::run::{Failure, RunStatus, StepKey, StepStatus};
-use crate::template::{self, RenderError, Scope, Template, Tree};
+use crate::template::{self, RenderError, Scope, Template};
 
 /// What a container decides: pinned as its inputs, so that a restart goes the same way.
 pub(super) fn decide(
@@ -46,7 +46,7 @@ fn all_true(conditions: &[Template], scope: &Scope<'_>) -> Result<bool, RenderEr
 }
 
 /// A rendered list; null is an empty one.
-fn list(value: Value, key: &str, items_max: usize) -> Result<Vec<Value>, RenderError> {
+pub(super) fn list(value: Value, key: &str, items_max: usize) -> Result<Vec<Value>, RenderError> {
     let items = match value {
         Value::Array(items) => items,
         Value::Null => Vec::new(),
@@ -60,27 +60,6 @@ fn list(value: Value, key: &str, items_max: usize) -> Result<Vec<Value>, RenderE
         return Err(RenderError::new("too_many_items", message));
     }
     Ok(items)
-}
-
-/// Renders the keys of `per_item` once for each item of `from`: each becomes the list of what it gave.
-pub(super) fn render_per_item(
-    inputs: &mut Value,
-    per_item: &[(String, Tree)],
-    scope: &Scope<'_>,
-    items_max: usize,
-) -> Result<(), RenderError> {
-    let from = inputs.get_mut("from").map(Value::take).unwrap_or_default();
-    let items = list(from, "from", items_max)?;
-    for (key, tree) in per_item {
-        let mut rendered = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let index = Value::from(index);
-            rendered.push(tree.render(&Scope { item: Some(item), item_index: Some(&index), ..*scope })?);
-        }
-        inputs[key] = Value::Array(rendered);
-    }
-    inputs["from"] = Value::Array(items);
-    Ok(())
 }
 
 impl Actor {
@@ -217,9 +196,12 @@ impl Actor {
         let mut done = steps.filter(|(key, step)| {
             step.status == StepStatus::Succeeded && self.flow.actions[key.node].kind == crate::actions::terminate::KIND
         });
-        let end = done.find_map(|(_, step)| crate::actions::terminate::read(step.inputs.as_ref()?).ok());
-        if let Some(end) = end {
-            self.end_early(RunStatus::from(end.status), end.code);
+        let end = done.find_map(|(key, step)| {
+            let end = crate::actions::terminate::read(step.inputs.as_ref()?).ok()?;
+            Some((end.status, self.shown_code(key.node, end.code)))
+        });
+        if let Some((status, code)) = end {
+            self.end_early(RunStatus::from(status), code);
         }
     }
 }

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Actor;
-use super::start::size_of;
 use crate::flow::Flow;
 use crate::run::StepKey;
+use crate::run::size::size_of;
 
 /// Ended actions that one commit takes at most, about: a loop over pure actions is committed in pieces.
 const STEPS_PER_COMMIT: usize = 500;

@@ -6,6 +6,7 @@
 mod calls;
 mod commit;
 mod containers;
+mod data;
 mod iterations;
 mod start;
 
@@ -19,7 +20,6 @@ use tokio::task::JoinSet;
 
 use super::Answered;
 use super::lanes::Permit;
-use super::perform::{Attempt, perform};
 use super::ports::{Drain, OpenConnection, Ports};
 use super::scope::Values;
 use crate::actions::Answer;
@@ -30,6 +30,7 @@ use crate::flow::plan::Kind;
 use crate::ids::RunId;
 use crate::outbound::Effect;
 use crate::run::advance::{Event, Todo, advance};
+use crate::run::size::size_of;
 use crate::run::transition::{Illegal, StepEvent};
 use crate::run::{Failure, Identity, RunState, RunStatus, Step, StepKey, StepStatus};
 use crate::store::{NewRun, RecordWrite};
@@ -498,30 +499,6 @@ impl Actor {
             }
         }
         self.reserved.clear();
-    }
-
-    /// Starts the effects that the last commit named.
-    fn launch(&mut self, admitted: Vec<(Wanting, Permit)>) {
-        for (wanting, permit) in admitted {
-            let action = &self.flow.actions[wanting.key.node];
-            let timeout = action.timeout.or(wanting.connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
-            let step = self.state.steps.get(&wanting.key);
-            let attempt = Attempt {
-                effects: Arc::clone(&self.ports.effects),
-                connection: wanting.connection,
-                action: action.name.clone(),
-                identity: self.identity.clone(),
-                idx: wanting.key.idx.clone(),
-                operation: wanting.operation,
-                effect: wanting.effect,
-                timeout,
-                possible_repeat: step.is_some_and(|step| step.possible_repeat),
-            };
-            let key = wanting.key.clone();
-            let number = step.map_or(0, |step| step.attempt);
-            let task = self.tasks.spawn(async move { (key, perform(attempt).await) }).id();
-            self.flights.insert(wanting.key, Flight { permit, attempt: number, task });
-        }
     }
 
     /// Actions that have begun and not ended.

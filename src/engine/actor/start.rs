@@ -1,15 +1,20 @@
 //! From a started action to what it wants: render, ask the action, ask the connector. Nothing here waits.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
-use super::{Actor, Wanting, containers};
+use super::{Actor, Flight, Wanting, containers, data};
 use crate::actions::{self, Next, StartContext};
 use crate::clock::{Micros, micros};
 use crate::connectors::{OpContext, Operation, Progress};
+use crate::engine::lanes::Permit;
+use crate::engine::perform::{Attempt, perform};
 use crate::engine::scope::all_blank;
 use crate::ids::IdempotencyKey;
 use crate::outbound::{Effect, Reply};
 use crate::run::advance::{Event, SKIPPED_BY_WHEN};
+use crate::run::size::size_of;
 use crate::run::transition::StepEvent;
 use crate::run::{Class, Failure, StepKey, retry};
 use crate::template::RenderError;
@@ -53,8 +58,8 @@ impl Actor {
             return Ok(Rendered::Inputs { inputs, guard_blank: false });
         }
         let mut inputs = action.inputs.render(&scope)?;
-        if !action.per_item.is_empty() {
-            containers::render_per_item(&mut inputs, &action.per_item, &scope, self.ports.limits().iterations_max)?;
+        if action.takes_items {
+            data::render_per_item(&mut inputs, &action.per_item, &scope, &self.ports.limits())?;
         }
         Ok(Rendered::Inputs { inputs, guard_blank: all_blank(&action.guard, &scope) })
     }
@@ -67,20 +72,28 @@ impl Actor {
     /// From pinned inputs to the end of the action, a timer, or a wish for a slot.
     fn proceed(&mut self, key: &StepKey, guard_blank: bool) {
         let at = self.ports.clock.now();
-        let name = self.flow.actions[key.node].name.clone();
-        if let Some(mock) = self.ports.mocks.get(&name) {
-            return match mock.result() {
+        if let Some(mock) = self.ports.mocks.get(&self.flow.actions[key.node].name) {
+            let result = mock.result();
+            self.forget_per_item(key);
+            return match result {
                 Ok(outputs) => self.succeed(key.clone(), outputs, None, false),
                 Err(failure) => self.fail(at, key, failure),
             };
         }
         let action = &self.flow.actions[key.node];
-        let cx = StartContext { now: at, url_from_value: action.url_from_value, guard_blank };
+        let cx = StartContext {
+            now: at,
+            url_from_value: action.url_from_value,
+            guard_blank,
+            schema: action.schema.clone(),
+            outputs_bytes_max: self.ports.limits().outputs_bytes_max,
+        };
         let inputs = self.state.steps.get(key).and_then(|step| step.inputs.as_ref()).unwrap_or(&Value::Null);
         let next = match actions::find(&action.kind) {
             Some(kind) => actions::start(kind, &action.inputs, inputs, &cx),
             None => Err(Failure::terminal("unknown_action_type", format!("there is no action type {}", action.kind))),
         };
+        self.forget_per_item(key);
         match next {
             Ok(Next::Done(outputs)) => self.succeed(key.clone(), outputs, None, false),
             Ok(Next::Effect(operation)) => self.want(key, *operation),
@@ -97,10 +110,11 @@ impl Actor {
                 self.answer = Some(answer);
                 self.succeed(key.clone(), Value::Null, None, false);
             }
+            Ok(Next::SetVariable(change)) => self.change_variable(at, key, &change),
             Ok(Next::StartRun(call)) => self.call(key, &call),
             Ok(Next::Terminate(end)) => {
                 self.succeed(key.clone(), Value::Null, None, false);
-                self.end_early(end.run_status(), end.code);
+                self.end_early(end.run_status(), self.shown_code(key.node, end.code));
             }
             Err(failure) => self.fail(at, key, failure),
         }
@@ -128,7 +142,8 @@ impl Actor {
             Err(failure) => self.fail(at, key, failure),
             Ok(Effect::Record(write)) => match connection.connector.on_reply(&operation, &cx, 0, Reply::Record) {
                 Progress::Done(Ok(outcome)) => {
-                    self.ports.effects.note_record(&action, &key.idx, &write);
+                    let secure = self.flow.actions[key.node].secure.inputs;
+                    self.ports.effects.note_record(&action, &key.idx, &write, secure);
                     self.records.push(write);
                     self.succeed(key.clone(), outcome.outputs, outcome.outcome, outcome.possible_repeat);
                 }
@@ -158,6 +173,31 @@ impl Actor {
             StepEvent::Succeed { at, outputs, outcome, possible_repeat }
         };
         self.apply(Event::Step { at, key, event });
+    }
+
+    /// Starts the effects that the last commit named.
+    pub(super) fn launch(&mut self, admitted: Vec<(Wanting, Permit)>) {
+        for (wanting, permit) in admitted {
+            let action = &self.flow.actions[wanting.key.node];
+            let timeout = action.timeout.or(wanting.connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
+            let step = self.state.steps.get(&wanting.key);
+            let attempt = Attempt {
+                effects: Arc::clone(&self.ports.effects),
+                connection: wanting.connection,
+                action: action.name.clone(),
+                secure: action.secure.inputs,
+                identity: self.identity.clone(),
+                idx: wanting.key.idx.clone(),
+                operation: wanting.operation,
+                effect: wanting.effect,
+                timeout,
+                possible_repeat: step.is_some_and(|step| step.possible_repeat),
+            };
+            let key = wanting.key.clone();
+            let number = step.map_or(0, |step| step.attempt);
+            let task = self.tasks.spawn(async move { (key, perform(attempt).await) }).id();
+            self.flights.insert(wanting.key, Flight { permit, attempt: number, task });
+        }
     }
 
     pub(super) fn fail(&mut self, at: Micros, key: &StepKey, failure: Failure) {
@@ -197,34 +237,5 @@ fn lane_of(connection: &str, effect: &Effect) -> String {
             format!("@{}", host.unwrap_or_default())
         }
         _ => connection.to_owned(),
-    }
-}
-
-/// The size of `value` as JSON, roughly, counted no further than `limit`.
-pub(super) fn size_of(value: &Value, limit: usize) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 4,
-        Value::Number(_) => 8,
-        Value::String(text) => text.len() + 2,
-        Value::Array(items) => {
-            let mut sum = 2;
-            for item in items {
-                sum += size_of(item, limit) + 1;
-                if sum > limit {
-                    break;
-                }
-            }
-            sum
-        }
-        Value::Object(entries) => {
-            let mut sum = 2;
-            for (key, item) in entries {
-                sum += key.len() + 4 + size_of(item, limit);
-                if sum > limit {
-                    break;
-                }
-            }
-            sum
-        }
     }
 }

@@ -39,6 +39,11 @@ pub enum ResubmitError {
         "resubmit_shape_changed: action `{0}` would be taken over from the origin, but the current text has no such action of that type at that place; use --text original"
     )]
     ShapeChanged(String),
+    /// What would have to be copied is gone.
+    #[error(
+        "the values of action `{0}` are secure and were deleted when the run ended, so it cannot be copied; resubmit from `{0}` or an action before it, or from the start"
+    )]
+    Forgotten(String),
     /// The action has nothing to repeat.
     #[error(
         "`{0}` has nothing to repeat: it succeeded wherever it ran, or the branch that it stands in was not taken; resubmit from another action, or from the start"

@@ -21,9 +21,10 @@ use serde_json::json;
 use super::ResubmitError;
 use crate::actions::terminate;
 use crate::clock::Micros;
-use crate::flow::Flow;
 use crate::flow::control::Control;
 use crate::flow::plan::{Kind, NodeId, Plan, StepStatus};
+use crate::flow::secure::Secure;
+use crate::flow::{Action, Flow};
 use crate::run::advance::{SKIPPED_BY_BRANCH, SKIPPED_BY_WHEN};
 use crate::run::blocks::causes;
 use crate::run::{RunState, Step, StepKey};
@@ -77,7 +78,20 @@ pub(super) fn rows(
     for row in &kept {
         same_shape(origin_flow, flow, row)?;
     }
-    Ok(kept)
+    let gone = kept.iter().filter_map(|row| Some((*by_name.get(row.name.as_str())?, row)));
+    let gone = gone.filter(|(node, row)| is_forgotten(&flow.actions[*node], row)).map(|(node, _)| node);
+    match gone.min() {
+        Some(first) => Err(ResubmitError::Forgotten(flow.actions[first].name.clone())),
+        None => Ok(kept),
+    }
+}
+
+/// Whether a step cannot be copied because others need what was deleted of it when its run ended: outputs that are read,
+/// what a container that is open again decided, a change of a variable.
+fn is_forgotten(action: &Action, row: &StepRow) -> bool {
+    let Secure { inputs, outputs, .. } = row.io.secure;
+    let is_open = row.status == StepStatus::Running;
+    (outputs && action.outputs_read) || (inputs && (is_open || row.io.change.is_some()))
 }
 
 /// Succeeded, or turned off by its own `when`.

@@ -16,9 +16,11 @@ use super::{host, names, retry};
 use crate::diagnostic::{Diagnostic, has_errors, nearest};
 use crate::flow::catalogue::{ActionSpec, Serves};
 use crate::flow::control::{Control, UntilKeys};
-use crate::flow::format::CommonKeys;
+use crate::flow::format::{CommonKeys, SecureFile};
 use crate::flow::plan::{Kind, NodeId, Plan};
 use crate::flow::retry::RetryPolicy;
+use crate::flow::secure::{self, Secure};
+use crate::flow::variables::{CHANGES, Variable};
 use crate::flow::{Action, Claim, Trigger, control, schema};
 use crate::schema::BodySchema;
 use crate::template::{PathRef, Template, Tree};
@@ -33,6 +35,7 @@ struct Block<'b, 'a> {
     parameters: &'b Value,
     trigger: &'b Trigger,
     path_parameters: Vec<String>,
+    variables: Vec<Variable>,
     neighbours: Vec<Neighbour<'a>>,
     outline: Outline<'a>,
     fates: Fates,
@@ -47,6 +50,7 @@ impl Block<'_, '_> {
             schema: self.trigger.seen_schema().map(Arc::as_ref),
             parameters: self.parameters,
             path_parameters: &self.path_parameters,
+            variables: &self.variables,
             actions: &self.neighbours,
             own: Some(id),
             awaited: self.outline.awaited(id),
@@ -74,6 +78,7 @@ impl<'a> Linter<'a> {
             parameters,
             trigger,
             path_parameters: trigger.path.as_ref().map(super::PathPattern::parameters).unwrap_or_default(),
+            variables: self.variables.clone(),
             neighbours: outline.neighbours(),
             outline,
             fates,
@@ -85,52 +90,15 @@ impl<'a> Linter<'a> {
         for id in 0..block.outline.actions.len() {
             let (action, kind) = self.action(id, &block).unzip();
             if let Some(action) = &action {
-                self.note_forms(id, action, &mut block);
+                note_forms(id, action, &mut block);
             }
             actions.extend(action);
             kinds.push(kind.unwrap_or(Kind::Leaf));
         }
         note_readers(&mut actions, trigger);
         let plan = block.outline.plan(&kinds);
+        secure::spread(&mut actions, &plan, &mut self.variables);
         (actions, plan)
-    }
-
-    /// What later actions may know of what this one gives.
-    fn note_forms(&self, id: NodeId, action: &Action, block: &mut Block<'_, 'a>) {
-        let names = block.names(id);
-        let tree = |key: &str| action.inputs.get(key);
-        let of = |tree: Option<&Tree>| tree.map(|tree| Form::of_tree(tree, &names)).unwrap_or_default();
-        if let Some(Control::Each { items }) = &action.control {
-            let items = Form::of_tree(items, &names).item();
-            block.forms.items.insert(id, items);
-            return;
-        }
-        let form = match action.kind.as_str() {
-            "compose" => of(tree("inputs")),
-            "filter" => of(tree("from")),
-            "select" => {
-                let per_item =
-                    Names { per_item: true, known: names.known.clone().item(of(tree("from")).item()), ..names };
-                let map = action.per_item.iter().find(|(key, _)| key == "map").map(|(_, tree)| tree);
-                Form::List(Box::new(map.or(tree("map")).map(|map| Form::of_tree(map, &per_item)).unwrap_or_default()))
-            }
-            "csv_table" | "html_table" => Form::Scalar("a text"),
-            "parse_json" => self.form_of_schema(block.outline.actions[id].value.get("schema")),
-            _ => return,
-        };
-        block.forms.outputs.insert(id, form);
-    }
-
-    /// The form that `schema:` of an action promises: a file's name, or the schema itself.
-    fn form_of_schema(&self, written: Option<&Value>) -> Form {
-        let schema = match written {
-            Some(Value::String(file)) => {
-                self.bundle.schemas.get(file).and_then(|text| BodySchema::of_file(file, text).ok())
-            }
-            Some(inline) => BodySchema::compile("its schema", inline).ok().map(Arc::new),
-            None => None,
-        };
-        schema.map_or(Form::Any, |schema| Form::Schema(schema, Vec::new()))
     }
 
     fn duplicate_names(&mut self, outline: &Outline<'_>) {
@@ -164,6 +132,10 @@ impl<'a> Linter<'a> {
         self.cases(pointer, &checked.value);
         let connection = self.connection(pointer, spec, own);
         self.own_check(pointer, spec, &checked.value, before);
+        if CHANGES.contains(&spec.kind) {
+            self.change(pointer, spec.kind, &checked.value);
+        }
+        let schema = self.schema_key(pointer, &keys, &checked);
         if spec.kind == CALL
             && let Some(flow) = own.get("flow").and_then(Value::as_str)
         {
@@ -186,13 +158,17 @@ impl<'a> Linter<'a> {
             when,
             retry,
             timeout: common.timeout.and_then(|text| units::duration(&text).ok()),
-            volatile: inputs.is_volatile(),
+            volatile: inputs.is_volatile() || reads_variables(&inputs),
             guard,
             url_from_value,
             inputs,
+            takes_items: takes_items(&keys),
             per_item,
             control,
             outputs_read: false,
+            schema,
+            leaves_the_machine: spec.leaves_the_machine,
+            secure: written_secure(common.secure.as_deref()),
         };
         Some((action, control::kind_of(spec.kind, &checked.value)))
     }
@@ -311,19 +287,35 @@ impl<'a> Linter<'a> {
         mut names: Names<'_>,
     ) -> (Tree, Vec<(String, Tree)>) {
         let own = checked.value.as_object().into_iter().flatten();
-        let own = own.filter(|(key, _)| *key != "connection" && !schema::is_common_key(key));
-        let is_per_item = |key: &str| keys["properties"][key].get("x-per-item").is_some();
-        let (per_item, once): (Vec<_>, Vec<_>) = own.partition(|(key, _)| is_per_item(key));
-        let once: Map<String, Value> = once.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let has_mark = |key: &str, mark: &str| keys["properties"][key].get(mark).is_some();
+        let is_input =
+            |key: &str| key != "connection" && !schema::is_common_key(key) && !has_mark(key, "x-body-schema");
+        let own = own.filter(|(key, _)| is_input(key));
+        let (per_item, once): (Vec<_>, Vec<_>) = own.partition(|(key, _)| has_mark(key, "x-per-item"));
         let templates = &checked.templates;
+        let once: Map<String, Value> = once.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let inputs =
             Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings }.object(&once, pointer);
         names.known.item = inputs.get("from").map(|from| Form::of_tree(from, &names).item()).unwrap_or_default();
         names.per_item = true;
         let mut texts = Texts { doc: self.doc, templates, names: &names, findings: &mut self.findings };
-        let tree = |(key, value): (&String, &Value)| (key.clone(), texts.tree(value, &child(pointer, key)));
-        let per_item = per_item.into_iter().map(tree).collect();
-        (inputs, per_item)
+        let tree = |(key, value): &(&String, &Value)| ((*key).clone(), texts.tree(value, &child(pointer, key)));
+        let rendered: Vec<(String, Tree)> = per_item.iter().map(tree).collect();
+        // As it is written, it stands beside what it gives for each item.
+        let written = per_item.into_iter().map(|(key, value)| (key.clone(), Tree::Constant(value.clone())));
+        let inputs = match inputs {
+            Tree::Object(once) => Tree::Object(once.into_iter().chain(written).collect()),
+            other => other,
+        };
+        let is_constant = |tree: &Tree| matches!(tree, Tree::Constant(_));
+        (inputs, rendered.into_iter().filter(|(_, tree)| !is_constant(tree)).collect())
+    }
+
+    /// The compiled schema of the key that is one.
+    fn schema_key(&mut self, pointer: &str, keys: &Value, checked: &Checked) -> Option<Arc<BodySchema>> {
+        let mut properties = keys["properties"].as_object()?.iter();
+        let (key, _) = properties.find(|(_, property)| property.get("x-body-schema").is_some())?;
+        self.body_schema(checked.value.get(key)?, &child(pointer, key))
     }
 
     /// What a container decides by; `None`: a leaf.
@@ -376,6 +368,47 @@ fn cases(value: &Value) -> Vec<Vec<Value>> {
         None => Vec::new(),
     };
     cases.map(values).collect()
+}
+
+/// What later actions may know of what this one gives.
+fn note_forms(id: NodeId, action: &Action, block: &mut Block<'_, '_>) {
+    let names = block.names(id);
+    let tree = |key: &str| action.inputs.get(key);
+    let of = |tree: Option<&Tree>| tree.map(|tree| Form::of_tree(tree, &names)).unwrap_or_default();
+    if let Some(Control::Each { items }) = &action.control {
+        let items = Form::of_tree(items, &names).item();
+        block.forms.items.insert(id, items);
+        return;
+    }
+    let form = match action.kind.as_str() {
+        "compose" => of(tree("inputs")),
+        "filter" => of(tree("from")),
+        "select" => {
+            let per_item = Names { per_item: true, known: names.known.clone().item(of(tree("from")).item()), ..names };
+            let map = action.per_item.iter().find(|(key, _)| key == "map").map(|(_, tree)| tree);
+            Form::List(Box::new(map.or(tree("map")).map(|map| Form::of_tree(map, &per_item)).unwrap_or_default()))
+        }
+        "csv_table" | "html_table" => Form::Scalar("a text"),
+        "parse_json" => action.schema.clone().map(|schema| Form::Schema(schema, Vec::new())).unwrap_or_default(),
+        _ => return,
+    };
+    block.forms.outputs.insert(id, form);
+}
+
+/// Whether some of the declared `keys` is for each item of a list.
+fn takes_items(keys: &Value) -> bool {
+    keys["properties"].as_object().into_iter().flatten().any(|(_, key)| key.get("x-per-item").is_some())
+}
+
+/// What `secure` names; its error goes with either.
+fn written_secure(words: Option<&[SecureFile]>) -> Secure {
+    let names = |word| words.is_some_and(|words| words.contains(&word));
+    Secure { inputs: names(SecureFile::Inputs), outputs: names(SecureFile::Outputs), error: words.is_some() }
+}
+
+/// Whether a second rendering could differ because a variable has changed meanwhile.
+fn reads_variables(tree: &Tree) -> bool {
+    tree.paths().iter().any(|path| path.root.eq_ignore_ascii_case("variables"))
 }
 
 /// Notes which actions' outputs somebody reads.

@@ -102,8 +102,14 @@ impl Linter<'_> {
 
     /// The body of the blueprint with the offer's parameters.
     fn instantiate(&mut self, doc: &Doc, offer: FlowFile, parameters: Value) -> Option<Draft> {
-        let mut body =
-            Linter { doc, bundle: self.bundle, environment: self.environment, findings: Vec::new(), calls: Vec::new() };
+        let mut body = Linter {
+            doc,
+            bundle: self.bundle,
+            environment: self.environment,
+            variables: Vec::new(),
+            findings: Vec::new(),
+            calls: Vec::new(),
+        };
         let draft = body.blueprint_body(offer, parameters);
         self.findings.append(&mut body.findings);
         self.calls.append(&mut body.calls);

@@ -23,7 +23,7 @@ fn compiled(text: &str) -> Compiled {
 fn compiled_whole(text: &str) -> Compiled {
     let mut catalogue = test_catalogue::catalogue();
     let select = json!({ "from": { "x-template": "plain" }, "map": { "x-template": "plain", "x-per-item": true } });
-    let parse = json!({ "content": { "x-template": "plain" }, "schema": {} });
+    let parse = json!({ "content": { "x-template": "plain" }, "schema": { "x-body-schema": true } });
     catalogue.actions.retain(|spec| !["select", "parse_json"].contains(&spec.kind));
     catalogue.actions.extend([data_action("select", &select), data_action("parse_json", &parse)]);
     let schema = json!({"type": "object", "required": ["Contacts"], "properties": {"Contacts": {"type": "array", "items":

@@ -43,10 +43,12 @@ impl Linter<'_> {
         path_parameters: &[String],
     ) -> Option<SplitOn> {
         let written = file.split_on.as_deref()?;
+        let variables = self.variables.clone();
         let names = Names {
             schema,
             parameters,
             path_parameters,
+            variables: &variables,
             actions: &[],
             own: None,
             awaited: Vec::new(),

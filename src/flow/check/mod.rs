@@ -28,11 +28,13 @@ pub(super) mod test_catalogue;
 mod tests;
 mod texts;
 mod trigger;
+mod variables;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::format::{FlowFile, TriggerFile};
+use super::variables::Variable;
 use super::{Bundle, Claim, Compiled, Environment, Flow, Parsed, PathPattern, schema};
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::template::is_template;
@@ -44,7 +46,8 @@ pub(super) fn compile(parsed: Parsed, bundle: Bundle, environment: &Environment<
     let Some(doc) = doc else {
         return Compiled { flow: None, name: stem, findings, claims: Vec::new(), calls: Vec::new() };
     };
-    let mut linter = Linter { doc: &doc, bundle: &bundle, environment, findings, calls: Vec::new() };
+    let mut linter =
+        Linter { doc: &doc, bundle: &bundle, environment, variables: Vec::new(), findings, calls: Vec::new() };
     let is_offer = doc.value.get("blueprint").is_some();
     let (name, draft) = if is_offer { linter.offer(&stem) } else { linter.flow(&stem) };
     let (findings, calls) = (in_order(linter.findings), linter.calls);
@@ -88,6 +91,8 @@ struct Linter<'a> {
     doc: &'a Doc,
     bundle: &'a Bundle,
     environment: &'a Environment<'a>,
+    /// The flow's variables, once they are read.
+    variables: Vec<Variable>,
     findings: Vec<Diagnostic>,
     /// Flows that its actions call.
     calls: Vec<Claim>,
@@ -97,6 +102,7 @@ struct Linter<'a> {
 struct Draft {
     file: FlowFile,
     parameters: Value,
+    variables: Vec<Variable>,
     trigger: super::Trigger,
     plan: super::plan::Plan,
     actions: Vec<super::Action>,
@@ -124,8 +130,9 @@ impl Linter<'_> {
         (name, Some(self.body(file, &checked, parameters)))
     }
 
-    /// Trigger and actions of a checked file.
+    /// Variables, trigger and actions of a checked file.
     fn body(&mut self, file: FlowFile, checked: &shape::Checked, parameters: Value) -> Draft {
+        self.variables = self.variables(&file);
         let trigger_file = file.trigger.as_ref();
         let trigger = self.trigger(checked, trigger_file.unwrap_or(&TriggerFile::default()), &parameters);
         let (actions, plan) = self.actions(&trigger, &parameters);
@@ -133,7 +140,8 @@ impl Linter<'_> {
         let responds = actions
             .iter()
             .any(|action| self.environment.catalogue.action(&action.kind).is_some_and(|spec| spec.responds));
-        Draft { file, parameters, trigger, plan, actions, responds, answers_later }
+        let variables = std::mem::take(&mut self.variables);
+        Draft { file, parameters, variables, trigger, plan, actions, responds, answers_later }
     }
 
     /// A checked block as its struct. The check drops what does not fit, so this fails only where check and struct
@@ -154,29 +162,29 @@ impl Linter<'_> {
         let mut parameters = self.bundle.parameters.as_object().cloned().unwrap_or_default();
         if let Some(Value::Object(own)) = self.doc.value.get("parameters") {
             for (name, value) in own {
-                self.constant(value, &child("/parameters", name));
+                self.constant(value, &child("/parameters", name), "a parameter is a constant");
                 parameters.insert(name.clone(), value.clone());
             }
         }
         Value::Object(parameters)
     }
 
-    /// A parameter is a constant: a template in it would be used as the text that it is.
-    fn constant(&mut self, value: &Value, pointer: &str) {
+    /// A template in a constant would be used as the text that it is. `what` begins the message.
+    fn constant(&mut self, value: &Value, pointer: &str, what: &str) {
         match value {
             Value::String(text) if is_template(text) => {
-                let message = "a parameter is a constant: the template in it is not evaluated".to_owned();
+                let message = format!("{what}: the template in it is not evaluated");
                 let help = "write the template where it is used; `compose` gives a value a name";
                 self.report("not_fixed", pointer, message, Some(help.into()));
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.constant(item, &format!("{pointer}/{index}"));
+                    self.constant(item, &format!("{pointer}/{index}"), what);
                 }
             }
             Value::Object(entries) => {
                 for (key, value) in entries {
-                    self.constant(value, &child(pointer, key));
+                    self.constant(value, &child(pointer, key), what);
                 }
             }
             _ => {}
@@ -215,6 +223,7 @@ impl Draft {
             enabled: self.file.enabled.unwrap_or(true),
             aliases: self.file.aliases.unwrap_or_default(),
             parameters: self.parameters,
+            variables: self.variables,
             trigger: self.trigger,
             plan: self.plan,
             actions: self.actions,

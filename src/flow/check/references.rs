@@ -8,6 +8,7 @@ use super::fixed::member;
 use super::forms::{Form, Forms, Missing};
 use crate::diagnostic::{Severity, nearest};
 use crate::flow::catalogue::ActionSpec;
+use crate::flow::variables::{self, Variable};
 use crate::schema::{BodySchema, PathAnswer};
 use crate::template::{PathRef, ROOTS};
 
@@ -55,6 +56,8 @@ pub(super) struct Names<'a> {
     pub(super) parameters: &'a Value,
     /// Parameters of the trigger's path.
     pub(super) path_parameters: &'a [String],
+    /// The flow's variables.
+    pub(super) variables: &'a [Variable],
     /// All actions, in order.
     pub(super) actions: &'a [Neighbour<'a>],
     /// The action that the template stands in; `None`: the trigger.
@@ -135,10 +138,7 @@ impl Names<'_> {
         match *root {
             "actions" => self.action(&rest),
             "parameters" => self.parameter(rest.first()?, &rest[1..]),
-            "variables" => {
-                let message = format!("there is no variable `{}`: variables come with a later version", rest.first()?);
-                Some(Problem::error("unknown_variable", message).help("a constant is a parameter: {{parameters.NAME}}"))
-            }
+            "variables" => self.variable(rest.first()?),
             "item" | "item_index" => self.item(root, &rest),
             "loops" => self.in_loop(&rest),
             "trigger" => self.trigger(&rest, path),
@@ -208,6 +208,11 @@ impl Names<'_> {
             Problem::error("unknown_parameter", message)
                 .help(format!("declare it: write  parameters: {{ {name}: … }}")),
         )
+    }
+
+    fn variable(&self, name: &str) -> Option<Problem> {
+        let (message, help) = unknown_variable(self.variables, name)?;
+        Some(Problem::error("unknown_variable", message).help(help))
     }
 
     fn action(&self, rest: &[&str]) -> Option<Problem> {
@@ -356,6 +361,17 @@ impl Names<'_> {
     }
 }
 
+/// What to say of the variable `name`, where there is none.
+pub(super) fn unknown_variable(known: &[Variable], name: &str) -> Option<(String, String)> {
+    if variables::find(known, name).is_some() {
+        return None;
+    }
+    let near = nearest(name, known.iter().map(|variable| variable.name.as_str()));
+    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let message = format!("there is no variable `{name}`{near}");
+    Some((message, format!("declare it at the top of the file: write  variables: {{ {name}: … }}")))
+}
+
 /// What is wrong with `root.name` where the root has a closed set of members.
 fn member_problem(root: &str, name: &str) -> Option<Problem> {
     let members = MEMBERS.iter().find(|(known, _)| *known == root)?.1;
@@ -418,6 +434,12 @@ mod tests {
             schema: None,
             parameters: &parameters,
             path_parameters: &["id".to_owned()],
+            variables: &[Variable {
+                name: "Count".into(),
+                kind: variables::VariableKind::Integer,
+                initial: json!(0),
+                secure: false,
+            }],
             actions: &actions,
             own,
             awaited: awaited.to_vec(),
@@ -445,6 +467,7 @@ mod tests {
             "actions.FIRST.error.code",
             "trigger",
             "flow.name",
+            "variables.count",
         ] {
             assert_eq!(problem(path, Some(1), &[0]), None, "{path}");
         }
@@ -467,6 +490,6 @@ mod tests {
         told("actions.second.status", "unknown_action", "`second` cannot use what it gives itself");
         told("actions.third.status", "unknown_action", "`third` stands further down and has not run yet");
         told("actions.first.status", "not_awaited", "`first` may still be running: this action does not wait for it");
-        told("variables.x", "unknown_variable", "there is no variable `x`: variables come with a later version");
+        told("variables.coumt", "unknown_variable", "there is no variable `coumt`; did you mean `Count`?");
     }
 }

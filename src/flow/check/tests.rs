@@ -170,7 +170,7 @@ fn keys_and_types_of_an_action_are_told_once_each() {
     case("type: create_record", "type: update_record", &[("not_yet", 2, 11)]);
     case("\ntype: create_record", "", &[("missing_key", 1, 5)]);
     case("name: a", "name: 1a", &[("bad_name", 1, 11)]);
-    case("name: a", "name: a\nsecure: [inputs]", &[("not_yet", 2, 5)]);
+    case("name: a", "name: a\non_unknown: hold", &[("not_yet", 2, 5)]);
     case("name: a", "name: a\ntimeout: 30", &[("bad_duration", 2, 14)]);
     case("name: a", "name: a\ntimeout: soon", &[("bad_duration", 2, 14)]);
     case("name: a", "name: a\nrun_after: {x: [failed]}", &[("unknown_run_after", 2, 17)]);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::references::Names;
+use super::references::{Names, Neighbour};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::flow::HTML_TABLE;
 use crate::template::{Destination, PathRef, Template, Tree, foreign_expression, is_template, kind_of};
 use crate::yaml::{Doc, child, dotted};
 
@@ -33,6 +34,12 @@ impl Texts<'_> {
         }
         for path in template.iter().flat_map(Template::paths) {
             self.reference(&path, pointer);
+        }
+        let is_table = |one: &&Neighbour<'_>| one.spec.is_some_and(|spec| spec.kind == HTML_TABLE);
+        let tables = || self.names.actions.iter().filter(is_table);
+        let mut template = template;
+        if let Some(template) = template.as_mut().filter(|template| template.destination == Destination::Html) {
+            template.trust_html(&|name| tables().any(|table| table.name.eq_ignore_ascii_case(name)));
         }
         template
     }

@@ -23,7 +23,7 @@ const SEGMENTS_MAX: usize = 32;
 impl Linter<'_> {
     /// The trigger of a checked flow file. Faults become findings and leave their default behind.
     pub(super) fn trigger(&mut self, checked: &Checked, file: &TriggerFile, parameters: &Value) -> Trigger {
-        let schema = file.schema.as_ref().and_then(|schema| self.body_schema(schema));
+        let schema = file.schema.as_ref().and_then(|schema| self.lead_schema(schema));
         let path = file.path.as_deref().and_then(|path| self.path(path));
         let path_parameters = path.as_ref().map(PathPattern::parameters).unwrap_or_default();
         let split_on = self.split_on(checked, file, schema.as_deref(), parameters, &path_parameters);
@@ -31,10 +31,12 @@ impl Linter<'_> {
             Some(split) => split.item_schema.as_deref(),
             None => schema.as_deref().filter(|_| file.split_on.is_none()),
         };
+        let variables = self.variables.clone();
         let names = Names {
             schema: seen,
             parameters,
             path_parameters: &path_parameters,
+            variables: &variables,
             actions: &[],
             own: None,
             awaited: Vec::new(),
@@ -66,18 +68,10 @@ impl Linter<'_> {
         }
     }
 
-    fn body_schema(&mut self, written: &Value) -> Option<Arc<BodySchema>> {
+    /// The schema that leads must fit.
+    fn lead_schema(&mut self, written: &Value) -> Option<Arc<BodySchema>> {
         const POINTER: &str = "/trigger/schema";
-        let schema = match written {
-            Value::String(name) => self.schema_file(name)?,
-            inline => BodySchema::compile("the inline schema", inline)
-                .map(Arc::new)
-                .map_err(|error| {
-                    let pointer = format!("{POINTER}{}", error.pointer);
-                    self.report("invalid_schema", &pointer, format!("this is no JSON Schema: {}", error.message), None);
-                })
-                .ok()?,
-        };
+        let schema = self.body_schema(written, POINTER)?;
         if schema.accepts_empty_object() {
             let message = format!("{} accepts `{{}}`: a lead without any field fits it", schema.name);
             let help = "name what a lead must have under `required`; create_record refuses an empty lead anyway";
@@ -86,20 +80,33 @@ impl Linter<'_> {
         Some(schema)
     }
 
-    fn schema_file(&mut self, name: &str) -> Option<Arc<BodySchema>> {
-        const POINTER: &str = "/trigger/schema";
+    /// The schema written at `pointer`: the name of a file, or the schema itself.
+    pub(super) fn body_schema(&mut self, written: &Value, pointer: &str) -> Option<Arc<BodySchema>> {
+        match written {
+            Value::String(name) => self.schema_file(name, pointer),
+            inline => BodySchema::compile("the inline schema", inline)
+                .map(Arc::new)
+                .map_err(|error| {
+                    let pointer = format!("{pointer}{}", error.pointer);
+                    self.report("invalid_schema", &pointer, format!("this is no JSON Schema: {}", error.message), None);
+                })
+                .ok(),
+        }
+    }
+
+    fn schema_file(&mut self, name: &str, pointer: &str) -> Option<Arc<BodySchema>> {
         let Some(text) = self.bundle.schemas.get(name) else {
             let near = nearest(name, self.environment.schemas_known.iter().map(String::as_str));
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             let message = format!("there is no `{name}` in the folder of schemas{near}");
             let help = "put the file there, or write the schema out under `schema:`";
-            self.report("unknown_schema", POINTER, message, Some(help.into()));
+            self.report("unknown_schema", pointer, message, Some(help.into()));
             return None;
         };
         match BodySchema::of_file(name, text) {
             Ok(schema) => Some(schema),
             Err(message) => {
-                self.report("invalid_schema", POINTER, message, None);
+                self.report("invalid_schema", pointer, message, None);
                 None
             }
         }

@@ -53,6 +53,7 @@ fn limits() -> Limits {
         workers: 1,
         actions_per_flow: 1,
         nesting: 1,
+        iterations: 100_000,
         template_output_bytes_max: 1,
         outputs_bytes_max: 1,
         response_bytes_max: 1,
@@ -89,6 +90,7 @@ fn flow(name: &str) -> Flow {
         enabled: true,
         aliases: Vec::new(),
         parameters: json!({}),
+        variables: Vec::new(),
         trigger: Trigger {
             methods: vec!["POST".into()],
             path: None,

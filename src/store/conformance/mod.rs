@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::{Inflight, LaneWant, NewRun, RecordWrite, RunCommit, RunRow, StepIo, StepRow, Store, StoredRun};
 use crate::clock::{Fut, MICROS_PER_SEC, Micros};
+use crate::flow::secure::Secure;
 use crate::ids::RunId;
 use crate::run::{Failure, RunStatus, StepStatus, TriggerData, Try};
 
@@ -33,6 +34,7 @@ macro_rules! conformance {
             an_accept_may_be_repeated
             a_run_that_is_not_consistent_is_refused_alone
             large_values_come_back_as_they_went
+            secure_values_go_when_the_run_ends
             a_commit_changes_what_it_says
             a_final_commit_releases_the_run
             a_fenced_commit_writes_nothing
@@ -181,6 +183,8 @@ pub(crate) fn step(name: &str, status: StepStatus) -> StepRow {
             outputs: Some(Value::Null),
             error: Some(Failure { retry_after: Some(5), ..Failure::retryable("http_503", "the CRM is down") }),
             tries: vec![Try { started_at: at(1), finished_at: at(2), outcome: "http_503".to_owned() }],
+            change: Some(3),
+            secure: Secure::default(),
         },
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{ME, accepted, at, commit, ended, owned, queued, record, step, stored, trigger};
+use crate::flow::secure::Secure;
 use crate::ids::RunId;
 use crate::run::{Parent, RunStatus, StepStatus};
 use crate::store::{Inflight, Store, StoreError, StoredRun};
@@ -53,6 +54,38 @@ pub(crate) async fn a_run_that_is_not_consistent_is_refused_alone(store: &dyn St
         store.list_runs(crate::store::RunFilter { limit: 9, ..Default::default() }).await.expect("lists").len(),
         1
     );
+}
+
+/// Small and large, committed before and with the end; what another step holds too stays there.
+pub(crate) async fn secure_values_go_when_the_run_ends(store: &dyn Store) {
+    let run = accepted(store, owned(0, ME)).await;
+    let (large, shared) = (json!("s".repeat(5_000)), json!("t".repeat(5_000)));
+    let with = |name: &str, inputs: &serde_json::Value, outputs: &serde_json::Value, secure: Secure| {
+        let mut step = step(name, StepStatus::Succeeded);
+        (step.io.inputs, step.io.outputs, step.io.secure) = (Some(inputs.clone()), Some(outputs.clone()), secure);
+        step
+    };
+    let both = Secure { inputs: true, outputs: true, error: true };
+    let outputs = Secure { outputs: true, ..Secure::default() };
+    let mut first = commit(run);
+    first.steps = vec![
+        with("a", &large, &json!("small"), both),
+        with("b", &shared, &large, outputs),
+        with("c", &shared, &json!(null), both),
+    ];
+    store.commit(first.clone()).await.expect("commits");
+    assert_eq!(stored(store, run).await.steps, first.steps, "whoever goes on with the run needs them");
+    let mut last = commit(run);
+    (last.status, last.finished_at) = (RunStatus::Failed, Some(at(5)));
+    last.steps = vec![with("d", &json!([1]), &large, both)];
+    store.commit(last).await.expect("commits");
+    let steps = stored(store, run).await.steps;
+    let io: Vec<_> = steps.iter().map(|step| (step.io.inputs.clone(), step.io.outputs.clone())).collect();
+    let mask = || Some(json!("***"));
+    let kept = (Some(shared.clone()), mask());
+    assert_eq!(io, [(mask(), mask()), kept, (mask(), Some(json!(null))), (mask(), mask())]);
+    let errors = steps.iter().map(|step| step.io.error.as_ref().map(|error| error.message.as_str()));
+    assert_eq!(errors.collect::<Vec<_>>(), [Some("***"), Some("the CRM is down"), Some("***"), Some("***")]);
 }
 
 pub(crate) async fn large_values_come_back_as_they_went(store: &dyn Store) {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::flow::secure::Secure;
 use crate::ids::RunId;
 use crate::run::{Failure, Parent, RunStatus, StepStatus, TriggerData, Try};
 use crate::store::{RunRow, StepIo, StepRow, StoreError};
@@ -20,6 +21,12 @@ pub(super) const PAYLOAD_BYTES_MIN: usize = 2 << 10;
 
 /// Bit of `steps.flags`: the other side may have acted twice.
 const FLAG_POSSIBLE_REPEAT: i64 = 1;
+/// Bits of `steps.flags`: inputs, outputs and error are secure.
+const FLAG_SECURE_INPUTS: i64 = 2;
+const FLAG_SECURE_OUTPUTS: i64 = 4;
+const FLAG_SECURE_ERROR: i64 = 8;
+/// All of them.
+pub(super) const FLAGS_SECURE: i64 = FLAG_SECURE_INPUTS | FLAG_SECURE_OUTPUTS | FLAG_SECURE_ERROR;
 
 /// The columns of [`run_row`], without the trigger.
 pub(super) const RUN_COLUMNS: &str = "run_id, flow, text_id, status, code, is_test, received_at, finished_at, lane, \
@@ -119,6 +126,9 @@ pub(super) fn io_text(io: &StepIo, payloads: &mut Vec<Payload>) -> rusqlite::Res
     if !io.tries.is_empty() {
         push_field(&mut out, "tries", "", &json(&io.tries)?);
     }
+    if let Some(change) = io.change {
+        push_field(&mut out, "change", "", &change.to_string());
+    }
     if let Some(child) = io.child {
         push_field(&mut out, "child", "", &json(&child)?);
     }
@@ -148,6 +158,8 @@ struct IoText {
     #[serde(default)]
     tries: Vec<Try>,
     #[serde(default)]
+    change: Option<u64>,
+    #[serde(default)]
     child: Option<RunId>,
 }
 
@@ -168,6 +180,8 @@ pub(super) fn io(conn: &Connection, run: RunId, row: &Row<'_>, at: usize) -> rus
         outputs: part(stored.outputs, stored.outputs_at)?,
         error: stored.error,
         tries: stored.tries,
+        change: stored.change,
+        secure: Secure::default(),
         child: stored.child,
     })
 }
@@ -264,6 +278,7 @@ pub(super) fn run_row(conn: &Connection, row: &Row<'_>, with_trigger: bool) -> r
 
 /// A row of [`STEP_COLUMNS`] with the values `io`.
 pub(super) fn step_row(row: &Row<'_>, io: StepIo) -> rusqlite::Result<StepRow> {
+    let flags: i64 = row.get(8)?;
     Ok(StepRow {
         idx: row.get(0)?,
         name: row.get(1)?,
@@ -273,14 +288,27 @@ pub(super) fn step_row(row: &Row<'_>, io: StepIo) -> rusqlite::Result<StepRow> {
         started_at: row.get(5)?,
         finished_at: row.get(6)?,
         outcome: row.get(7)?,
-        possible_repeat: row.get::<_, i64>(8)? & FLAG_POSSIBLE_REPEAT != 0,
-        io,
+        possible_repeat: flags & FLAG_POSSIBLE_REPEAT != 0,
+        io: StepIo { secure: secure(flags), ..io },
     })
 }
 
 /// The column `flags` of a step.
 pub(super) fn flags(step: &StepRow) -> i64 {
-    if step.possible_repeat { FLAG_POSSIBLE_REPEAT } else { 0 }
+    let Secure { inputs, outputs, error } = step.io.secure;
+    let bits = [
+        (step.possible_repeat, FLAG_POSSIBLE_REPEAT),
+        (inputs, FLAG_SECURE_INPUTS),
+        (outputs, FLAG_SECURE_OUTPUTS),
+        (error, FLAG_SECURE_ERROR),
+    ];
+    bits.into_iter().filter(|(is_set, _)| *is_set).map(|(_, bit)| bit).sum()
+}
+
+/// What `flags` say is secure.
+pub(super) fn secure(flags: i64) -> Secure {
+    let has = |bit| flags & bit != 0;
+    Secure { inputs: has(FLAG_SECURE_INPUTS), outputs: has(FLAG_SECURE_OUTPUTS), error: has(FLAG_SECURE_ERROR) }
 }
 
 #[cfg(test)]

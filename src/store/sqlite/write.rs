@@ -8,7 +8,9 @@ use super::writer::{Applied, Fault, Verb};
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
-use crate::store::{CancelAnswer, NewRun, RecordWrite, RunCommit, RunRow, StepRow, StoreError, gate_lane, gated_flow};
+use crate::store::{
+    CancelAnswer, NewRun, RecordWrite, RunCommit, RunRow, StepIo, StepRow, StoreError, gate_lane, gated_flow,
+};
 
 /// [`Store::accept`](crate::store::Store::accept).
 pub(super) struct Accept(pub(super) NewRun);
@@ -129,6 +131,9 @@ pub(super) fn insert_run(conn: &Connection, new: &NewRun, standing: Standing) ->
         return Ok(());
     }
     insert_steps(conn, run.run_id, &new.steps)?;
+    if run.status.is_final() {
+        forget_secure(conn, run.run_id)?;
+    }
     insert_records(conn, &new.records)
 }
 
@@ -177,6 +182,9 @@ impl Verb for Commit {
             payload.insert(conn, commit.run_id)?;
         }
         insert_steps(conn, commit.run_id, &commit.steps)?;
+        if is_final {
+            forget_secure(conn, commit.run_id)?;
+        }
         insert_records(conn, &commit.records)?;
         for start in &commit.starts {
             insert_run(conn, start, Standing::plain(&start.run))?;
@@ -215,6 +223,38 @@ fn insert_steps(conn: &Connection, run: RunId, steps: &[StepRow]) -> rusqlite::R
         ])?;
     }
     payloads.iter().try_for_each(|payload| payload.insert(conn, run))
+}
+
+/// Overwrites what is secure in the steps of a run that has ended, and deletes the payloads that nothing refers to any
+/// more: one that a step which is not secure holds too stays.
+fn forget_secure(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+    let mut select =
+        conn.prepare_cached("SELECT idx, name, flags, io FROM steps WHERE run_id = ?1 AND flags & ?2 != 0")?;
+    let mut secure = select.query((run.bytes(), rows::FLAGS_SECURE))?;
+    let mut hidden: Vec<(String, String, String)> = Vec::new();
+    while let Some(row) = secure.next()? {
+        let mut io = StepIo { secure: rows::secure(row.get(2)?), ..rows::io(conn, run, row, 3)? };
+        io.hide();
+        // What is hidden is short, and a payload of what is not secure is there already.
+        hidden.push((row.get(0)?, row.get(1)?, rows::io_text(&io, &mut Vec::new())?));
+    }
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    for (idx, name, io) in hidden {
+        conn.prepare_cached("UPDATE steps SET io = ?4 WHERE run_id = ?1 AND idx = ?2 AND name = ?3")?
+            .execute(params![run.bytes(), idx, name, io])?;
+    }
+    conn.prepare_cached(
+        "WITH used(n) AS ( \
+           SELECT io ->> '$.inputs_at' FROM steps WHERE run_id = ?1 \
+           UNION SELECT io ->> '$.outputs_at' FROM steps WHERE run_id = ?1 \
+           UNION SELECT CAST(substr(\"trigger\", 2) AS INTEGER) FROM runs WHERE run_id = ?1 AND \"trigger\" LIKE '@%' \
+           UNION SELECT CAST(substr(answer, 2) AS INTEGER) FROM runs WHERE run_id = ?1 AND answer LIKE '@%') \
+         DELETE FROM payloads WHERE run_id = ?1 AND n NOT IN (SELECT n FROM used WHERE n IS NOT NULL)",
+    )?
+    .execute([run.bytes()])
+    .map(drop)
 }
 
 fn insert_records(conn: &Connection, records: &[RecordWrite]) -> rusqlite::Result<()> {

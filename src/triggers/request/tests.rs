@@ -15,6 +15,7 @@ fn flow(trigger: Trigger) -> Flow {
         enabled: true,
         aliases: Vec::new(),
         parameters: json!({}),
+        variables: Vec::new(),
         trigger,
         plan: Plan::default(),
         actions: Vec::new(),

@@ -6,27 +6,35 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::request::Problem;
-use crate::schema::BodyError;
-
 /// Nesting that the parser itself can do; a higher limit in the settings is cut to it.
 const PARSER_DEPTH_MAX: usize = 127;
 
 /// How [`Strict`] tells a duplicate key from a syntax error.
 const DUPLICATE_KEY: &str = "a key stands twice in one object";
 
-/// Parses `text`, which must hold one JSON value and nothing else.
-pub(super) fn parse(text: &str, depth_max: usize) -> Result<Value, Problem> {
+/// Why a text is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonError {
+    /// `invalid_json`, `json_too_deep` or `duplicate_json_key`.
+    pub code: &'static str,
+    /// JSON pointer of the value at which parsing stopped.
+    pub pointer: String,
+    /// One line with line and column, without any of the text.
+    pub message: String,
+}
+
+/// Parses `text`, which must hold one JSON value and nothing else. `what` is what messages call it: `the body`.
+pub fn parse(text: &str, what: &str, depth_max: usize) -> Result<Value, JsonError> {
     let depth_max = depth_max.min(PARSER_DEPTH_MAX);
     if let Some(offset) = too_deep_at(text.as_bytes(), depth_max) {
         let (line, column) = place(text, offset);
         let message = format!("the JSON is nested deeper than {depth_max} levels at line {line} column {column}");
-        return Err(located("json_too_deep", String::new(), message));
+        return Err(JsonError { code: "json_too_deep", pointer: String::new(), message });
     }
     let mut source = serde_json::Deserializer::from_str(text);
     match Strict::deserialize(&mut source).and_then(|value| source.end().map(|()| value)) {
         Ok(Strict(value)) => Ok(value),
-        Err(error) => Err(explain(text, &error)),
+        Err(error) => Err(explain(text, what, &error)),
     }
 }
 
@@ -58,22 +66,17 @@ fn too_deep_at(text: &[u8], depth_max: usize) -> Option<usize> {
     None
 }
 
-/// The problem that `error` is. The pointer takes a second pass, which only refused bodies pay for.
-fn explain(text: &str, error: &serde_json::Error) -> Problem {
+/// What is wrong. The pointer takes a second pass, which only refused texts pay for.
+fn explain(text: &str, what: &str, error: &serde_json::Error) -> JsonError {
     let (line, column) = (error.line(), characters(text, error.line(), error.column()));
     let whole = error.to_string();
     let reason = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(reason, _)| reason);
     let (code, message) = if error.is_data() {
         ("duplicate_json_key", format!("{DUPLICATE_KEY} at line {line} column {column}"))
     } else {
-        ("invalid_json", format!("the body is not JSON: {reason} at line {line} column {column}"))
+        ("invalid_json", format!("{what} is not JSON: {reason} at line {line} column {column}"))
     };
-    located(code, pointer(text), message)
-}
-
-fn located(code: &'static str, pointer: String, message: String) -> Problem {
-    let errors = vec![BodyError { pointer, message: message.clone() }];
-    Problem { status: 400, code, message, errors }
+    JsonError { code, pointer: pointer(text), message }
 }
 
 /// The JSON pointer of the value at which parsing stopped.
@@ -178,7 +181,11 @@ mod tests {
 
     use super::*;
 
-    fn refused(text: &str) -> Problem {
+    fn parse(text: &str, depth_max: usize) -> Result<Value, JsonError> {
+        super::parse(text, "the body", depth_max)
+    }
+
+    fn refused(text: &str) -> JsonError {
         parse(text, 64).expect_err("must be refused")
     }
 
@@ -193,7 +200,7 @@ mod tests {
         let problem = refused("{\n  \"UserDetails\": {\n    \"FirstName\": \"é\" \"LastName\": 1\n  }\n}");
         assert_eq!(problem.code, "invalid_json");
         assert!(problem.message.contains("at line 3 column 22"), "{}", problem.message);
-        assert_eq!(problem.errors[0].pointer, "/UserDetails");
+        assert_eq!(problem.pointer, "/UserDetails");
     }
 
     #[test]
@@ -206,8 +213,7 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_refused_with_its_object() {
         let problem = refused(r#"{"a":{"Email":"x@example.com","Email":"y@example.com"}}"#);
-        assert_eq!((problem.status, problem.code), (400, "duplicate_json_key"));
-        assert_eq!(problem.errors[0].pointer, "/a");
+        assert_eq!((problem.code, problem.pointer.as_str()), ("duplicate_json_key", "/a"));
         assert!(!problem.message.contains("example.com"));
         assert!(parse(r#"{"a":{"x":1},"b":{"x":1}}"#, 64).is_ok());
     }
