@@ -30,7 +30,6 @@ use crate::flow::plan::Kind;
 use crate::ids::RunId;
 use crate::outbound::Effect;
 use crate::run::advance::{Event, Todo, advance};
-use crate::run::size::size_of;
 use crate::run::transition::{Illegal, StepEvent};
 use crate::run::{Failure, Identity, RunState, RunStatus, Step, StepKey, StepStatus};
 use crate::store::{NewRun, RecordWrite};
