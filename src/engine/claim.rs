@@ -166,7 +166,7 @@ impl Engine {
 }
 
 /// Gives a claimed run its actor, or holds it when its text cannot be read.
-async fn take_up(engine: &Arc<Engine>, stored: StoredRun, reserved: Vec<Permit>) {
+async fn take_up(engine: &Arc<Engine>, mut stored: StoredRun, reserved: Vec<Permit>) {
     let run_id = stored.run.run_id;
     let flow = match engine.texts.get(engine.store.as_ref(), stored.run.text_id).await {
         Ok(flow) => flow,
@@ -194,11 +194,16 @@ async fn take_up(engine: &Arc<Engine>, stored: StoredRun, reserved: Vec<Permit>)
     };
     let (presence, cancel) = engine.register(run_id, stored.run.cancel);
     let identity = restore::identity(&stored.run);
+    let mut values = Values::new(&flow, &identity, parsed.trigger);
+    for failure in values.replay(restore::changes(&stored, &flow)) {
+        // Only after a resubmit on another text: its copied changes may name what is not there any more.
+        tracing::warn!(run = %run_id, code = failure.code, "a copied change of a variable does not fit the flow any more");
+    }
     let mut actor = Actor::new(Seed {
         ports: Arc::clone(&engine.ports),
-        values: Values::new(&flow, &identity, parsed.trigger),
+        values,
         identity,
-        state: restore::state(&stored, &flow, engine.ports.clock.now()),
+        state: restore::state(&mut stored, &flow, engine.ports.clock.now()),
         flow,
         epoch: stored.run.epoch,
         reserved,

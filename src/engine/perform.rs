@@ -63,6 +63,7 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
             .perform(Call {
                 action: &attempt.action,
                 secure: attempt.secure,
+                idx: &attempt.idx,
                 connection: &connection.name,
                 transport: &connection.transport,
                 effect: &effect,

@@ -7,6 +7,9 @@ use super::load::Loaded;
 use crate::diagnostic::Diagnostic;
 use crate::flow::Claim;
 
+/// The code of a clash.
+pub(super) const CODE: &str = "duplicate_flow";
+
 /// For a folder that is looked at once: the later file does not load. A flow with errors keeps its name.
 pub(super) fn refuse_later(files: &mut [Arc<Loaded>]) {
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
@@ -32,7 +35,7 @@ pub(super) fn refuse_later(files: &mut [Arc<Loaded>]) {
 /// The finding at a claim that another file's flow holds.
 pub(super) fn finding(claim: &Claim, holder: &str) -> Diagnostic {
     let message = format!("`{}` is taken by {holder}", claim.word);
-    Diagnostic::new("duplicate_flow", claim.place.clone(), &*claim.path, message).help("choose another name")
+    Diagnostic::new(CODE, claim.place.clone(), &*claim.path, message).help("choose another name")
 }
 
 /// One file that wants names.

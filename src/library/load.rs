@@ -175,7 +175,8 @@ struct Dependencies {
 struct Entry {
     stamp: Option<Stamp>,
     hash: Hash,
-    against: Dependencies,
+    /// `None`: it is no text, whatever else there is.
+    against: Option<Dependencies>,
     loaded: Arc<Loaded>,
 }
 
@@ -313,7 +314,7 @@ impl Round<'_> {
         };
         let same = |entry: &&Entry| content.as_ref().is_none_or(|content| content.hash == entry.hash);
         if let Some(entry) = entry.filter(same) {
-            if self.is_as_compiled(&entry.against) {
+            if entry.against.as_ref().is_none_or(|against| self.is_as_compiled(against)) {
                 let stamp = content.and_then(|content| content.stamp);
                 return Outcome::Kept(Arc::clone(&entry.loaded), stamp);
             }
@@ -326,7 +327,8 @@ impl Round<'_> {
         }
         match files::text(path, bytes) {
             Ok(text) => Outcome::Compiled(self.compile(path, hash, stamp, &Arc::from(text))),
-            Err(finding) => Outcome::Faulty(unreadable(path, *finding)),
+            // Kept as what the file is now: else it would be new, and not yet at rest, in every other look.
+            Err(finding) => Outcome::Compiled(Entry { stamp, hash, against: None, loaded: unreadable(path, *finding) }),
         }
     }
 
@@ -379,7 +381,7 @@ impl Round<'_> {
         let (text, flow) = (Arc::clone(text), flow.map(Arc::new));
         let loaded = Loaded { file, text, name, flow, findings, claims, calls, blueprint: body };
         let known = missing.then(|| self.known());
-        let against = Dependencies { settings: self.settings, blueprint, named, known };
+        let against = Some(Dependencies { settings: self.settings, blueprint, named, known });
         Entry { stamp, hash, against, loaded: Arc::new(loaded) }
     }
 }

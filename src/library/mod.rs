@@ -192,8 +192,11 @@ impl FlowSet {
 
     /// Every finding that says why what is on disk is not live.
     pub fn open_findings(&self) -> Vec<Diagnostic> {
+        let notices: Vec<&Diagnostic> = self.notices.iter().map(|notice| &notice.finding).collect();
         let of_files = self.unresolved().flat_map(|state| state.findings.iter());
-        self.notices.iter().map(|notice| &notice.finding).chain(of_files).cloned().collect()
+        // What is wrong with a folder or a link is told once, not again for each file that it keeps back.
+        let of_files = of_files.filter(|finding| !notices.contains(finding));
+        notices.iter().copied().chain(of_files).cloned().collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::files::{self, Hash, Reading, Stamp, Unread, hash_of, shown, walk};
 use super::load::{Folder, Look};
 use super::settle::Settling;
+use crate::diagnostic::Diagnostic;
 
 /// A file as it was read last.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct NamedFiles {
     /// Whether a name goes without its extension.
     by_stem: bool,
     files: HashMap<PathBuf, Named>,
+    /// Contents that are no text: each is told in every look, and is not new in each.
+    refused: HashMap<PathBuf, (Hash, Box<Diagnostic>)>,
     by_name: BTreeMap<String, PathBuf>,
     names: Vec<String>,
     names_hash: Hash,
@@ -42,8 +45,8 @@ impl NamedFiles {
     }
 
     fn new(extensions: &'static [&'static str], by_stem: bool) -> Self {
-        let (files, by_name, names, names_hash) = Default::default();
-        Self { extensions, by_stem, files, by_name, names, names_hash }
+        let (files, refused, by_name, names, names_hash) = Default::default();
+        Self { extensions, by_stem, files, refused, by_name, names, names_hash }
     }
 
     /// Reads what has changed under `root`. A file that cannot be read, or not yet, stays as it was: flows that name it
@@ -52,6 +55,7 @@ impl NamedFiles {
         let walked = if root.is_dir() { walk(&[root], self.extensions) } else { files::Walked::default() };
         folder.findings.extend(walked.faults.into_iter().map(|(_, finding)| finding));
         let mut present = BTreeMap::new();
+        self.refused.retain(|path, _| walked.files.contains(path));
         for path in walked.files {
             self.one(root, &path, look, settling, folder);
             if let Some(file) = self.files.get(&path) {
@@ -76,6 +80,9 @@ impl NamedFiles {
             file.stamp = content.stamp;
             return;
         }
+        if let Some((_, finding)) = self.refused.get(path).filter(|(hash, _)| *hash == content.hash) {
+            return folder.findings.push((**finding).clone());
+        }
         if !settling.is_at_rest(path, content.hash, look) {
             settling.note(path.to_owned(), content.hash, look.now);
             return folder.unsettled.push(shown(path));
@@ -89,7 +96,10 @@ impl NamedFiles {
                 let file = Named { name, file: shown, stamp: content.stamp, hash: content.hash, text };
                 self.files.insert(path.to_owned(), file);
             }
-            Err(finding) => folder.findings.push(*finding),
+            Err(finding) => {
+                folder.findings.push((*finding).clone());
+                self.refused.insert(path.to_owned(), (content.hash, finding));
+            }
         }
     }
 

@@ -69,12 +69,12 @@ impl Draft {
 
 /// Decides. `notices` are findings that belong to no flow file.
 pub fn plan(previous: &FlowSet, disk: &Folder, notices: &[Diagnostic], now: Micros, rules: Rules) -> Decision {
-    let mut candidates = Candidates::new(previous, disk);
+    let times = Times { now, rules };
+    let mut candidates = Candidates::new(previous, disk, times);
     let mut lost = candidates.settle();
     if candidates.readmit_unmoved() {
         lost = candidates.settle();
     }
-    let times = Times { now, rules };
     let mut drafts = Vec::new();
     for candidate in &candidates.list {
         let clashes: Vec<Diagnostic> = candidate.clashes(&lost);
@@ -191,6 +191,15 @@ struct Times {
     rules: Rules,
 }
 
+/// How long a file that is not there may be away.
+#[derive(Debug, Clone, Copy)]
+struct Absence {
+    since: Micros,
+    until: Micros,
+    emptied: bool,
+    is_due: bool,
+}
+
 /// A file that has or had a flow.
 #[derive(Debug)]
 struct Candidate<'a> {
@@ -218,7 +227,7 @@ struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    fn new(previous: &'a FlowSet, disk: &'a Folder) -> Self {
+    fn new(previous: &'a FlowSet, disk: &'a Folder, times: Times) -> Self {
         let mut holders: HashMap<&str, &str> = HashMap::new();
         for state in previous.files.values() {
             for word in state.good.iter().flat_map(|version| words(version.flow())) {
@@ -235,17 +244,30 @@ impl<'a> Candidates<'a> {
         let mut list: Vec<Candidate<'a>> = on_disk.iter().map(|(file, loaded)| candidate(file, Some(loaded))).collect();
         let absent = previous.files.values().filter(|state| !on_disk.contains_key(&*state.file));
         let mut missing: Vec<Candidate<'a>> = absent.map(|state| candidate(&state.file, None)).collect();
-        // What never was good, or was off on purpose, may go at once.
-        missing.retain(|missing| missing.out_of_reach || missing.good.is_some_and(|good| good.flow().enabled));
-        inherit(&mut list, &mut missing, &mut holders);
-        let brought: HashSet<&str> =
-            list.iter().filter_map(|candidate| candidate.loaded?.flow.as_ref()).flat_map(|flow| words(flow)).collect();
-        let (moved, missing) = missing
-            .into_iter()
-            .partition(|missing: &Candidate<'a>| missing.good.is_some_and(|good| brought.contains(&*good.flow().name)));
-        list.extend::<Vec<_>>(missing);
-        list.sort_by_key(|candidate| candidate.file);
+        // What never was good may go at once.
+        missing.retain(|missing| missing.out_of_reach || missing.good.is_some());
         let folders = Folders::new(previous, disk);
+        let is_due = |missing: &Candidate<'a>| !missing.out_of_reach && missing.absence(&folders, disk, times).is_due;
+        inherit(&mut list, &mut missing, &mut holders, is_due);
+        missing.retain(|missing| !is_due(missing));
+        // A file that was refused a name does not get it because its holder is being written anew.
+        let bringing = list.iter().filter(|candidate| !candidate.was_refused());
+        let mut brought: HashMap<&str, &str> = HashMap::new();
+        for (candidate, flow) in bringing.filter_map(|candidate| Some((candidate, candidate.loaded?.flow.as_ref()?))) {
+            for word in words(flow) {
+                brought.entry(word).or_insert(candidate.file);
+            }
+        }
+        let to = |missing: &Candidate<'a>| brought.get(&*missing.good?.flow().name).copied();
+        let (moved, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(|missing| to(missing).is_some());
+        for (old, file) in moved.iter().filter_map(|moved| Some((moved, to(moved)?))) {
+            // Whoever waited for the name goes on to wait.
+            for word in old.good.iter().flat_map(|good| words(good.flow())) {
+                holders.insert(word, file);
+            }
+        }
+        list.extend(missing);
+        list.sort_by_key(|candidate| candidate.file);
         Self { list, moved, holders, folders }
     }
 
@@ -266,6 +288,11 @@ impl<'a> Candidates<'a> {
         let is_taken = |moved: &Candidate<'a>| moved.good.is_some_and(|good| taken.contains(&*good.flow().name));
         let (_, unmoved): (Vec<_>, Vec<_>) = std::mem::take(&mut self.moved).into_iter().partition(is_taken);
         let any = !unmoved.is_empty();
+        for unmoved in &unmoved {
+            for word in unmoved.good.iter().flat_map(|good| words(good.flow())) {
+                self.holders.insert(word, unmoved.file);
+            }
+        }
         self.list.extend(unmoved);
         self.list.sort_by_key(|candidate| candidate.file);
         any
@@ -273,15 +300,24 @@ impl<'a> Candidates<'a> {
 }
 
 /// A new file that is not good, and whose flow's name a file had that is gone: it was renamed and broken at once, and
-/// keeps the last good version.
-fn inherit<'a>(list: &mut [Candidate<'a>], missing: &mut Vec<Candidate<'a>>, holders: &mut HashMap<&'a str, &'a str>) {
+/// keeps the last good version. One that was there before does so when the file that is gone would unload: until then
+/// that file may be being written anew.
+fn inherit<'a>(
+    list: &mut [Candidate<'a>],
+    missing: &mut Vec<Candidate<'a>>,
+    holders: &mut HashMap<&'a str, &'a str>,
+    is_due: impl Fn(&Candidate<'a>) -> bool,
+) {
     if missing.is_empty() {
         return;
     }
     let broken = list.iter_mut().filter(|candidate| candidate.good.is_none());
     for heir in broken {
         let Some(loaded) = heir.loaded.filter(|loaded| loaded.flow.is_none()) else { continue };
-        let of_name = |missing: &Candidate<'a>| missing.good.is_some_and(|good| good.flow().name == loaded.name);
+        let is_new = heir.before.is_none();
+        let of_name = |missing: &Candidate<'a>| {
+            missing.good.is_some_and(|good| good.flow().name == loaded.name) && (is_new || is_due(missing))
+        };
         let Some(at) = missing.iter().position(of_name) else { continue };
         heir.good = missing.swap_remove(at).good;
         for word in heir.good.iter().flat_map(|good| words(good.flow())) {
@@ -361,7 +397,7 @@ impl<'a> Candidate<'a> {
             return if self.out_of_reach {
                 Some(self.kept(good?, disk, times))
             } else {
-                self.missed(good?, folders, disk, times)
+                Some(self.missed(good?, folders, disk, times))
             };
         };
         let mut findings = loaded.findings.clone();
@@ -400,8 +436,14 @@ impl<'a> Candidate<'a> {
         self.without_file(good, Standing::KeptBack, findings, self.since(times))
     }
 
-    /// A file that is not there.
-    fn missed(&self, good: &Arc<Version>, folders: &Folders<'a>, disk: &Folder, times: Times) -> Option<Draft> {
+    /// Whether another file held a name that it wanted.
+    fn was_refused(&self) -> bool {
+        let findings = self.before.filter(|before| before.since.is_some()).map_or(&[][..], |before| &before.findings);
+        findings.iter().any(|finding| finding.code == clash::CODE)
+    }
+
+    /// Since when and until when a file may be away.
+    fn absence(&self, folders: &Folders<'a>, disk: &Folder, times: Times) -> Absence {
         let Times { now, rules } = times;
         let emptied = folders.is_emptied(self.file, disk);
         let patience = if emptied { rules.empty_folder_grace } else { rules.unload_after };
@@ -416,9 +458,12 @@ impl<'a> Candidate<'a> {
             None => now,
         };
         let until = since.saturating_add(micros(patience));
-        if earlier.is_some() && now >= until {
-            return None;
-        }
+        Absence { since, until, emptied, is_due: earlier.is_some() && now >= until }
+    }
+
+    /// A file that is not there.
+    fn missed(&self, good: &Arc<Version>, folders: &Folders<'a>, disk: &Folder, times: Times) -> Draft {
+        let Absence { since, until, emptied, .. } = self.absence(folders, disk, times);
         let place = super::files::at(std::path::Path::new(self.file));
         let finding = if emptied {
             let message = format!("the folder has no flows any more; `{}` goes on to answer for now", good.flow().name);
@@ -428,7 +473,7 @@ impl<'a> Candidate<'a> {
             Diagnostic::new("file_vanished", place, "", message)
         };
         let finding = finding.help(format!("it unloads {}", crate::clock::human(until)));
-        Some(self.without_file(good, Standing::Vanished { since, until, emptied }, vec![finding], self.since(times)))
+        self.without_file(good, Standing::Vanished { since, until, emptied }, vec![finding], self.since(times))
     }
 
     fn without_file(&self, good: &Arc<Version>, standing: Standing, findings: Vec<Diagnostic>, since: Micros) -> Draft {

@@ -57,8 +57,8 @@ impl<E: Effects> Effects for Faulty<E> {
         })
     }
 
-    fn note_record(&self, action: &str, write: &RecordWrite, secure: bool) {
-        self.inner.note_record(action, write, secure);
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite, secure: bool) {
+        self.inner.note_record(action, idx, write, secure);
     }
 }
 
@@ -85,6 +85,7 @@ mod tests {
                 let call = Call {
                     action: "a",
                     secure: false,
+                    idx: "",
                     connection: "c",
                     transport: &transport,
                     effect: &effect,

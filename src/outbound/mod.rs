@@ -137,6 +137,8 @@ pub struct Call<'a> {
     pub action: &'a str,
     /// Whether recordings hide what it carries.
     pub secure: bool,
+    /// The iteration of the loops round it (`00000003.00000001`); empty outside every loop.
+    pub idx: &'a str,
     /// The connection's name, for recordings.
     pub connection: &'a str,
     /// How to reach the other side.
@@ -167,8 +169,8 @@ pub trait Effects: Send + Sync {
     /// Performs one effect. Never panics; every fault is a [`Reply::Failed`].
     fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply>;
     /// Told of every record write that the engine is about to commit.
-    fn note_record(&self, action: &str, write: &RecordWrite, secure: bool) {
-        let _ = (action, write, secure);
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite, secure: bool) {
+        let _ = (action, idx, write, secure);
     }
 }
 

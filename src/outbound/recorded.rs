@@ -48,7 +48,7 @@ impl Recorded {
 
 impl Effects for Recorded {
     fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply> {
-        let shown = match (call.effect, call.transport) {
+        let mut shown = match (call.effect, call.transport) {
             (Effect::Http(request), Transport::Http(http)) => show_http(call.action, request, http),
             (Effect::Email(message), Transport::Smtp(_) | Transport::Outbox(_)) => {
                 show_email(call.action, message, call.transport.default_from().unwrap_or(mail::OUTBOX_SENDER))
@@ -57,6 +57,9 @@ impl Effects for Recorded {
             (Effect::Record(_), Transport::Embedded) => return Box::pin(std::future::ready(Reply::Record)),
             _ => Err(wrong_transport(call.connection)),
         };
+        if let Ok(effect) = &mut shown {
+            place(effect, call.idx);
+        }
         let reply = match shown {
             Ok(effect) => {
                 self.push(effect, call.secure);
@@ -67,12 +70,20 @@ impl Effects for Recorded {
         Box::pin(std::future::ready(reply))
     }
 
-    fn note_record(&self, action: &str, write: &RecordWrite, secure: bool) {
-        let effect = json!({
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite, secure: bool) {
+        let mut effect = json!({
             "action": action, "kind": "record", "connection": write.connection, "operation": "create",
             "entity": write.entity, "id": write.id, "fields": write.fields,
         });
+        place(&mut effect, idx);
         self.push(effect, secure);
+    }
+}
+
+/// Inside loops, an effect says of which iteration it is, as an action does: `"index": [0, 2]`.
+fn place(effect: &mut Value, idx: &str) {
+    if !idx.is_empty() {
+        effect["index"] = idx.split('.').filter_map(|number| number.parse::<u32>().ok()).collect();
     }
 }
 
@@ -142,7 +153,16 @@ mod tests {
 
     fn call<'a>(transport: &'a Transport, effect: &'a Effect) -> Call<'a> {
         let simulated = Reply::Email { message_id: "simulated".into(), detail: String::new() };
-        Call { action: "act", secure: false, connection: "con", transport, effect, timeout: Duration::ZERO, simulated }
+        Call {
+            action: "act",
+            secure: false,
+            idx: "",
+            connection: "con",
+            transport,
+            effect,
+            timeout: Duration::ZERO,
+            simulated,
+        }
     }
 
     #[tokio::test]
@@ -210,13 +230,13 @@ mod tests {
             created_at: 0,
         };
         let recorded = Recorded::new();
-        recorded.note_record("act", &write, false);
+        recorded.note_record("act", "", &write, false);
         assert_eq!(
             recorded.effects_json(),
             [json!({"action": "act", "kind": "record", "connection": "crm", "operation": "create", "entity": "leads",
                 "id": "1", "fields": {"a": 1}})]
         );
-        recorded.note_record("act", &write, true);
+        recorded.note_record("act", "", &write, true);
         let hidden = json!({"action": "act", "kind": "record", "connection": "crm", "operation": "create",
             "entity": "leads", "id": "***", "fields": "***"});
         assert_eq!(recorded.effects_json().pop(), Some(hidden), "what is secure tells only what happens");

@@ -23,10 +23,6 @@ pub enum FailAt {
     Before,
     /// It is performed, and its answer is lost.
     After,
-    /// It is not performed, and neither it nor any later call is ever answered: the process was killed before it.
-    KilledBefore,
-    /// It is performed, and neither it nor any later call is ever answered: the process was killed behind it.
-    KilledAfter,
 }
 
 /// Wraps a store and fails one of its calls. A test instrument: nothing outside tests makes one.
@@ -36,31 +32,29 @@ pub struct Faulty<S: ?Sized> {
     nth: u64,
     fail_at: FailAt,
     down: AtomicBool,
-    killed: AtomicBool,
+    crashes: bool,
     inner: Arc<S>,
 }
 
 impl<S: Store + ?Sized> Faulty<S> {
     /// Fails the `nth` call, counted from 1; 0 fails none.
     pub fn new(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
-        Self {
-            calls: AtomicU64::new(0),
-            nth,
-            fail_at,
-            down: AtomicBool::new(false),
-            killed: AtomicBool::new(false),
-            inner,
-        }
+        Self { calls: AtomicU64::new(0), nth, fail_at, down: AtomicBool::new(false), crashes: false, inner }
+    }
+
+    /// As [`Faulty::new`], and after the chosen call nothing is performed any more: the process has died there.
+    pub fn crashing(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
+        Self { crashes: true, ..Self::new(inner, nth, fail_at) }
+    }
+
+    /// Whether nothing is performed now.
+    pub fn is_down(&self) -> bool {
+        self.down.load(Ordering::SeqCst)
     }
 
     /// Calls so far. Less than `nth` after a scenario: the sweep is over.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
-    }
-
-    /// Whether the chosen call was reached, and done if it was to be: from here on nothing is answered.
-    pub fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::SeqCst)
     }
 
     /// From now on every call fails without being performed, until this is called with `false`.
@@ -72,15 +66,13 @@ impl<S: Store + ?Sized> Faulty<S> {
         &'a self,
         call: impl FnOnce(&'a S) -> Fut<'a, StoreResult<T>>,
     ) -> Fut<'a, StoreResult<T>> {
-        let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let chosen = number == self.nth;
-        let is_killed = matches!(self.fail_at, FailAt::KilledBefore | FailAt::KilledAfter);
-        if is_killed && self.nth > 0 && number > self.nth {
-            return Box::pin(std::future::pending());
-        }
+        let chosen = self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.nth;
         let fault = || Err(StoreError::Unavailable("a fault of the test".to_owned()));
-        if self.down.load(Ordering::SeqCst) {
+        if self.is_down() {
             return Box::pin(std::future::ready(fault()));
+        }
+        if chosen && self.crashes {
+            self.set_down(true);
         }
         match (chosen, self.fail_at) {
             (false, _) => call(&self.inner),
@@ -90,18 +82,6 @@ impl<S: Store + ?Sized> Faulty<S> {
                 Box::pin(async move {
                     drop(performed.await);
                     fault()
-                })
-            }
-            (true, FailAt::KilledBefore) => {
-                self.killed.store(true, Ordering::SeqCst);
-                Box::pin(std::future::pending())
-            }
-            (true, FailAt::KilledAfter) => {
-                let performed = call(&self.inner);
-                Box::pin(async move {
-                    drop(performed.await);
-                    self.killed.store(true, Ordering::SeqCst);
-                    std::future::pending().await
                 })
             }
         }

@@ -272,3 +272,21 @@ actions:
     assert_eq!(run["actions"][4]["outputs"], "abc");
     assert_eq!(api.requests()[1].json(), json!({"log": "ab"}));
 }
+
+#[test]
+fn a_secure_answer_reaches_the_caller_and_nobody_else() {
+    let api = api(200);
+    let workspace = secure_workspace(&api);
+    let flow = SECURE.replace("secure\nvariables", "answers\nvariables")
+        + "  - { name: answer, type: respond, status: 200, body: { token: \"{{variables.token}}\" } }\n";
+    workspace.write("flows/answers.yaml", &flow);
+    let server = workspace.serve();
+    let answer = wire::post(server.url("answers"), "{}").expect("an answer");
+    assert!(answer.status == 200 && String::from_utf8_lossy(&answer.body).contains(SECRET), "{answer:?}");
+    workspace.until_ended();
+    let run = workspace.show("last");
+    assert_eq!((&run["answer"]["status"], &run["answer"]["body"]), (&json!(200), &json!("***")), "{run:#}");
+    assert!(!run.to_string().contains(SECRET));
+    drop(server);
+    assert_eq!(rows_with_secret(&workspace), 0);
+}

@@ -60,8 +60,16 @@ async fn send(transport: &Transport, mail: SendEmail, timeout: Duration) -> Resu
     let operation = Operation::SendEmail(mail);
     let effect = smtp().start(&operation, &cx)?;
     let simulated = Reply::Record;
-    let call =
-        Call { action: "notify", secure: false, connection: "mail", transport, effect: &effect, timeout, simulated };
+    let call = Call {
+        action: "notify",
+        secure: false,
+        idx: "",
+        connection: "mail",
+        transport,
+        effect: &effect,
+        timeout,
+        simulated,
+    };
     let reply = Real.perform(call).await;
     match smtp().on_reply(&operation, &cx, 0, reply) {
         Progress::Done(result) => result.map(|outcome| outcome.outputs),
@@ -177,6 +185,7 @@ async fn https_trusts_by_the_same_rule() {
         let call = Call {
             action: "a",
             secure: false,
+            idx: "",
             connection: "",
             transport: &transport,
             effect: &effect,

@@ -4,14 +4,13 @@ use serde_json::{Map, Value};
 
 use super::Actor;
 use super::containers::list;
-use crate::actions::{PER_ITEM, variables};
+use crate::actions::PER_ITEM;
 use crate::clock::Micros;
 use crate::engine::ports::Limits;
 use crate::flow::plan::NodeId;
-use crate::flow::variables::CHANGES;
+use crate::run::StepKey;
 use crate::run::size::size_of;
 use crate::run::variables::Change;
-use crate::run::{StepKey, StepStatus};
 use crate::template::{RenderError, Scope, Tree};
 
 /// The code of a run that a `terminate` ended with a code that is secure.
@@ -73,21 +72,6 @@ impl Actor {
                 self.succeed(key.clone(), Value::Null, None, false);
             }
             Err(failure) => self.fail(at, key, failure),
-        }
-    }
-
-    /// Makes the changes of `ended` again: the variables are what they were at the last commit.
-    pub(super) fn replay_variables(&mut self, ended: &[StepKey]) {
-        let stored = ended.iter().filter_map(|key| {
-            let step = self.state.steps.get(key).filter(|step| step.status == StepStatus::Succeeded)?;
-            let kind = &self.flow.actions[key.node].kind;
-            let inputs = step.inputs.as_ref().filter(|_| CHANGES.contains(&kind.as_str()))?;
-            Some((step.change?, variables::read(kind, inputs).ok()?))
-        });
-        let stored = stored.collect();
-        for failure in self.values.replay(stored) {
-            // Only after a resubmit on another text: its copied changes may name what is not there any more.
-            tracing::warn!(run = %self.identity.run_id, code = failure.code, "a copied change of a variable does not fit the flow any more");
         }
     }
 

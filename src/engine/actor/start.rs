@@ -1,11 +1,15 @@
 //! From a started action to what it wants: render, ask the action, ask the connector. Nothing here waits.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
-use super::{Actor, Wanting, containers, data};
+use super::{Actor, Flight, Wanting, containers, data};
 use crate::actions::{self, Next, StartContext};
 use crate::clock::{Micros, micros};
 use crate::connectors::{OpContext, Operation, Progress};
+use crate::engine::lanes::Permit;
+use crate::engine::perform::{Attempt, perform};
 use crate::engine::scope::all_blank;
 use crate::ids::IdempotencyKey;
 use crate::outbound::{Effect, Reply};
@@ -139,7 +143,7 @@ impl Actor {
             Ok(Effect::Record(write)) => match connection.connector.on_reply(&operation, &cx, 0, Reply::Record) {
                 Progress::Done(Ok(outcome)) => {
                     let secure = self.flow.actions[key.node].secure.inputs;
-                    self.ports.effects.note_record(&action, &write, secure);
+                    self.ports.effects.note_record(&action, &key.idx, &write, secure);
                     self.records.push(write);
                     self.succeed(key.clone(), outcome.outputs, outcome.outcome, outcome.possible_repeat);
                 }
@@ -169,6 +173,31 @@ impl Actor {
             StepEvent::Succeed { at, outputs, outcome, possible_repeat }
         };
         self.apply(Event::Step { at, key, event });
+    }
+
+    /// Starts the effects that the last commit named.
+    pub(super) fn launch(&mut self, admitted: Vec<(Wanting, Permit)>) {
+        for (wanting, permit) in admitted {
+            let action = &self.flow.actions[wanting.key.node];
+            let timeout = action.timeout.or(wanting.connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
+            let step = self.state.steps.get(&wanting.key);
+            let attempt = Attempt {
+                effects: Arc::clone(&self.ports.effects),
+                connection: wanting.connection,
+                action: action.name.clone(),
+                secure: action.secure.inputs,
+                identity: self.identity.clone(),
+                idx: wanting.key.idx.clone(),
+                operation: wanting.operation,
+                effect: wanting.effect,
+                timeout,
+                possible_repeat: step.is_some_and(|step| step.possible_repeat),
+            };
+            let key = wanting.key.clone();
+            let number = step.map_or(0, |step| step.attempt);
+            let task = self.tasks.spawn(async move { (key, perform(attempt).await) }).id();
+            self.flights.insert(wanting.key, Flight { permit, attempt: number, task });
+        }
     }
 
     pub(super) fn fail(&mut self, at: Micros, key: &StepKey, failure: Failure) {

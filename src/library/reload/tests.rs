@@ -307,8 +307,64 @@ fn a_name_goes_over_when_its_file_is_replaced_by_a_copy() {
     site.step(1);
     site.remove("b.yaml");
     site.step(1);
+    assert_eq!(site.live(), live(&[("x", 1)]), "it may be being written anew");
+    site.step(100);
     assert_eq!(site.live(), live(&[("x", 2)]));
     assert_eq!(Site::told(&site.report.moved), ["x"]);
+}
+
+#[test]
+fn a_file_that_is_removed_and_created_anew_loses_its_name_to_nobody() {
+    let mut site = Site::new(&[("m.yaml", &flow("x", 1)), ("other.yaml", &flow("other", 1))]);
+    site.write("a.yaml", &flow("x", 7));
+    site.write("b.yaml", &format!("{}colour: red\n", flow("x", 8)));
+    site.step(1);
+    assert_eq!(site.live(), live(&[("other", 1), ("x", 1)]));
+    site.remove("m.yaml");
+    site.step(1);
+    assert_eq!(site.live(), live(&[("other", 1), ("x", 1)]), "nobody takes the place of what is being saved");
+    site.write("m.yaml", &flow("x", 2));
+    site.step(1);
+    assert_eq!(site.live(), live(&[("other", 1), ("x", 2)]));
+    assert_eq!(site.state("m.yaml").standing, Standing::Current);
+}
+
+#[test]
+fn a_renamed_file_keeps_its_name_before_those_that_wait_for_it() {
+    let mut site = Site::new(&[("m.yaml", &flow("x", 1)), ("other.yaml", &flow("other", 1))]);
+    site.write("a.yaml", &flow("x", 7));
+    site.step(1);
+    site.rename("m.yaml", "z.yaml");
+    site.step(1);
+    assert_eq!(site.live(), live(&[("other", 1), ("x", 1)]));
+    assert_eq!(Site::told(&site.report.moved), ["x"]);
+}
+
+#[test]
+fn a_broken_file_that_was_there_before_inherits_when_the_good_one_stays_away() {
+    let mut site = Site::new(&[("m.yaml", &flow("x", 1)), ("other.yaml", &flow("other", 1))]);
+    site.write("b.yaml", &format!("{}colour: red\n", flow("x", 8)));
+    site.step(1);
+    site.remove("m.yaml");
+    for _ in 0..2 {
+        site.step(100);
+        assert_eq!(site.live(), live(&[("other", 1), ("x", 1)]));
+    }
+    assert_eq!(site.state("b.yaml").standing, Standing::KeptBack);
+    assert!(!site.set.files.contains_key(&*site.path("m.yaml").to_string_lossy()));
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_in_every_look_and_not_new_in_each() {
+    let mut site = Site::new(&[("a.yaml", &flow("a", 1))]);
+    std::fs::write(site.path("a.yaml"), b"name: \xff").expect("write");
+    for number in 1..=6 {
+        let now = site.now + number * SECOND;
+        let look = Look { now, quiet: Some(Duration::from_secs(1)), ..Look::default() };
+        let folder = site.loader.look(&site.sources, &look);
+        let first = number == 1;
+        assert_eq!((folder.unsettled.len(), folder.files[0].flow.is_some()), (usize::from(first), first), "{number}");
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! A user's workspace, the real binary, and the other side of its connections.
 
 pub(crate) mod fake_http;
+pub(crate) mod live;
+pub(crate) mod rig;
 pub(crate) mod sink;
+pub(crate) mod traffic;
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;
@@ -65,6 +68,14 @@ impl Workspace {
         command
     }
 
+    /// The binary, about to run in this workspace as the last words of `wrapper`: a program that changes what it may do.
+    pub(crate) fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_leadflow")).args(arguments);
+        command.current_dir(self.path()).env_remove("LEADFLOW_ENV").env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
     /// Runs a command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the binary runs")
@@ -113,6 +124,12 @@ impl Workspace {
         listed.as_array().expect("a list").clone()
     }
 
+    /// Those of `runs` that have not ended, whole.
+    fn unfinished(&self, runs: &[Value]) -> Vec<Value> {
+        let unfinished = runs.iter().filter(|run| run["finished_at"].is_null());
+        unfinished.take(5).map(|run| self.show(run["run_id"].as_str().expect("an id"))).collect()
+    }
+
     /// Waits until every run has ended; the runs.
     pub(crate) fn until_ended(&self) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
@@ -121,7 +138,7 @@ impl Workspace {
             if runs.iter().all(|run| !run["finished_at"].is_null()) {
                 return runs;
             }
-            assert!(Instant::now() < deadline, "runs do not end: {runs:#?}");
+            assert!(Instant::now() < deadline, "runs do not end: {:#?}", self.unfinished(&runs));
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -185,12 +202,22 @@ impl Server {
 
     /// SIGKILL: nothing is flushed, nothing is said.
     pub(crate) fn kill(mut self) {
+        self.crash();
+    }
+
+    /// [`Server::kill`], of a server whose place another one is to take.
+    pub(crate) fn crash(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
 
     /// SIGTERM; the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
+        self.stop()
+    }
+
+    /// [`Server::terminate`], of a server whose place another one is to take.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
         self.child.wait().expect("wait").code()
@@ -207,6 +234,15 @@ impl Drop for Server {
         // Already gone after `kill` and `terminate`.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits until something holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
