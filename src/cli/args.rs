@@ -256,7 +256,7 @@ pub(super) enum Runs {
     },
     /// Run a lead again
     #[command(
-        after_help = "Examples:\n  leadflow runs resubmit 5f0c21ab\n  leadflow runs resubmit 5f0c21ab --from notify_sales"
+        after_help = "Examples:\n  leadflow runs resubmit 5f0c21ab\n  leadflow runs resubmit 5f0c21ab --from notify_sales\n\nWith --from, what succeeded is kept; the action, what waits for it and what did not succeed is done again.\nAn action inside a loop is done again in the iterations in which it did not succeed. Of a container\n(--from each_contact) everything that did not succeed is done again; its items or its branch stay as decided."
     )]
     Resubmit {
         /// Any unique beginning or end of a run id, or `last`

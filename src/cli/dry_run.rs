@@ -1,17 +1,21 @@
 //! `leadflow dry-run`: exactly what would be sent, by the real loader and the real engine; nothing is sent or stored.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::args::{self, Global};
+use super::tree::{self, Entry, Row};
 use super::{Exit, context, output, show};
 use crate::app;
 use crate::engine::dry::{DryAction, DryRun};
 use crate::engine::ports::Mocks;
 use crate::flow::Flow;
-use crate::run::{RunStatus, StepStatus};
+use crate::flow::plan::{Kind, NodeId};
+use crate::run::{RunStatus, StepKey, StepStatus};
 use crate::schema::BodyError;
+use crate::server::view;
 use crate::settings::Settings;
 
 /// What a refused body is called, where a run's status stands.
@@ -19,6 +23,9 @@ const REJECTED: &str = "rejected";
 
 /// Characters of one value on a line; `--json` has all of them.
 const VALUE_CHARS_MAX: usize = 200;
+
+/// Iterations of a long loop that are shown although they ended well.
+const ITERATIONS_SHOWN: usize = 2;
 
 pub(super) fn run(global: &Global, args: &args::DryRun) -> anyhow::Result<Exit> {
     let settings = context::settings(global, &[])?;
@@ -51,6 +58,13 @@ fn mocks(args: &args::DryRun, flow: &Flow) -> anyhow::Result<Mocks> {
         .map_err(|error| anyhow::anyhow!("{name}: `{}`: {}", error.path(), error.inner()))?;
     if let Some(unknown) = mocks.keys().find(|name| flow.plan.find(name).is_none()) {
         anyhow::bail!("{name}: flow `{}` has no action `{unknown}`", flow.name);
+    }
+    let is_container =
+        |name: &&String| flow.plan.find(name).is_some_and(|node| flow.plan.nodes[node].kind != Kind::Leaf);
+    if let Some(container) = mocks.keys().find(is_container) {
+        anyhow::bail!(
+            "{name}: `{container}` holds actions and cannot be mocked; mock the actions in it: a mock answers in each iteration"
+        );
     }
     Ok(mocks)
 }
@@ -114,7 +128,7 @@ fn intake(flow: &Flow, dry: &DryRun) -> String {
 }
 
 fn action_json(action: &DryAction) -> Value {
-    let error = action.error.as_ref().map(|error| json!({ "code": error.code, "message": error.message }));
+    let error = action.error.as_ref().map(view::error_json);
     let mut json = json!({
         "name": action.name,
         "type": action.kind,
@@ -147,7 +161,7 @@ fn as_text(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) ->
     if let Some(reason) = &dry.reason {
         let _ = writeln!(text, "    {}", line(reason));
     }
-    text.push_str(&actions(settings, dry, effects));
+    text.push_str(&actions(settings, flow, dry, effects));
     if !dry.unused.is_empty() {
         let _ = writeln!(text, "received but not used: {}", dry.unused.join(", "));
     }
@@ -155,25 +169,27 @@ fn as_text(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) ->
     text
 }
 
-fn actions(settings: &Settings, dry: &DryRun, effects: &[Value]) -> String {
+/// The actions as they stand in the flow, each with what it would do.
+fn actions(settings: &Settings, flow: &Flow, dry: &DryRun, effects: &[Value]) -> String {
     let style = output::Style::stdout();
-    let rows: Vec<Vec<String>> = dry
-        .actions
+    let rows = dry.actions.iter().filter(|action| action.status != StepStatus::Pending).map(|action| Row {
+        name: &action.name,
+        idx: action.index.iter().fold(String::new(), |outer, number| StepKey::iteration(&outer, *number)),
+        status: action.status,
+        outcome: action.outcome.as_deref(),
+        of: action,
+    });
+    let entries = tree::entries(flow, rows.collect(), ITERATIONS_SHOWN);
+    let mut number = 0;
+    let rows: Vec<Vec<String>> = entries
         .iter()
-        .zip(1..)
-        .map(|(action, number)| {
-            let connection = action.connection.as_ref().map(|name| {
-                let kind = settings.connections.get(name).map_or("?", |connection| connection.kind.as_str());
-                format!("{name} ({kind})")
-            });
-            let entity = action.inputs.as_ref().and_then(|inputs| inputs.get("entity")).and_then(Value::as_str);
-            vec![
-                format!("{number} {}", action.name),
-                action.kind.clone(),
-                connection.unwrap_or_default(),
-                entity.unwrap_or_default().to_owned(),
-                ended(action),
-            ]
+        .filter_map(|entry| match entry {
+            Entry::Note(_) => None,
+            Entry::Action { label, node, container, of } => {
+                number += 1;
+                let kind = if container.is_empty() { &flow.actions[*node].kind } else { container };
+                Some(row(settings, flow, (number, label, *node, kind), *of))
+            }
         })
         .collect();
     let table = output::table(&rows, "", |column, cell| match column {
@@ -181,12 +197,53 @@ fn actions(settings: &Settings, dry: &DryRun, effects: &[Value]) -> String {
         4 => style.status(cell),
         _ => cell.to_owned(),
     });
+    let mut lines = table.lines();
+    let mut by_action: HashMap<(&str, String), Vec<&Value>> = HashMap::new();
+    for effect in effects {
+        let action = effect["action"].as_str().unwrap_or_default();
+        by_action.entry((action, index_text(&effect["index"]))).or_default().push(effect);
+    }
     let mut text = String::new();
-    for (line, action) in table.lines().zip(&dry.actions) {
-        let _ = writeln!(text, "{line}");
-        text.push_str(&details(action, effects));
+    for entry in &entries {
+        match entry {
+            Entry::Note(note) => {
+                let _ = writeln!(text, "  {}", style.dim(note));
+            }
+            Entry::Action { of, container, .. } => {
+                let _ = writeln!(text, "{}", lines.next().unwrap_or_default());
+                let Some(action) = of else { continue };
+                let own = by_action.get(&(action.name.as_str(), index_text(&json!(action.index))));
+                text.push_str(&details(action, own.map(Vec::as_slice).unwrap_or_default(), container.is_empty()));
+            }
+        }
     }
     text
+}
+
+/// An index as a key: `[0,2]`; empty outside every loop.
+fn index_text(index: &Value) -> String {
+    if index.as_array().is_some_and(|numbers| !numbers.is_empty()) { index.to_string() } else { String::new() }
+}
+
+fn row(
+    settings: &Settings,
+    flow: &Flow,
+    (number, label, node, kind): (usize, &str, NodeId, &str),
+    action: Option<&DryAction>,
+) -> Vec<String> {
+    let connection = flow.actions[node].connection.as_ref().map(|name| {
+        let kind = settings.connections.get(name).map_or("?", |connection| connection.kind.as_str());
+        format!("{name} ({kind})")
+    });
+    let inputs = action.and_then(|action| action.inputs.as_ref());
+    let entity = inputs.and_then(|inputs| inputs.get("entity")).and_then(Value::as_str);
+    vec![
+        format!("{number} {label}"),
+        kind.to_owned(),
+        connection.unwrap_or_default(),
+        entity.unwrap_or_default().to_owned(),
+        action.map_or_else(|| "not reached".to_owned(), ended),
+    ]
 }
 
 fn ended(action: &DryAction) -> String {
@@ -198,20 +255,19 @@ fn ended(action: &DryAction) -> String {
 }
 
 /// What the action would do: its effects, or what it computed.
-fn details(action: &DryAction, effects: &[Value]) -> String {
+fn details(action: &DryAction, own: &[&Value], is_leaf: bool) -> String {
     let mut text = String::new();
     if let Some(error) = &action.error {
         let _ = writeln!(text, "    {}: {} (leadflow explain {})", error.code, error.message, error.code);
     }
-    let own: Vec<&Value> = effects.iter().filter(|effect| effect["action"] == action.name.as_str()).collect();
-    for effect in &own {
+    for effect in own {
         match effect["kind"].as_str() {
             Some("record") => text.push_str(&pairs(&effect["fields"])),
             Some("email") => text.push_str(&mail(effect)),
             _ => text.push_str(&request(effect)),
         }
     }
-    if own.is_empty() && action.status == StepStatus::Succeeded {
+    if is_leaf && own.is_empty() && action.status == StepStatus::Succeeded {
         match (&action.inputs, &action.outputs) {
             (_, Some(outputs)) if !outputs.is_null() => text.push_str(&pairs(outputs)),
             (Some(inputs), _) => text.push_str(&pairs(inputs)),

@@ -24,6 +24,7 @@ mod send;
 mod serve;
 mod settings;
 mod show;
+mod tree;
 mod url;
 mod usage;
 

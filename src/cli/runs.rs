@@ -56,10 +56,8 @@ fn table(runs: &[StoredRun], now: clock::Micros) -> String {
     let style = output::Style::stdout();
     let mut rows = vec![["run", "flow", "status", "received", "took", "actions"].map(str::to_owned).to_vec()];
     for StoredRun { run, steps } in runs {
-        let mut steps: Vec<_> = steps.iter().collect();
-        steps.sort_by_key(|step| step.started_at.or(step.finished_at));
         let mut actions: Vec<String> =
-            steps.iter().map(|step| format!("{} {}", step.name, step.status.as_str())).collect();
+            view::standing(steps).iter().map(|(name, status)| format!("{name} {}", status.as_str())).collect();
         actions.extend(run.is_test.then(|| "(test lead)".to_owned()));
         actions.extend(run.code.as_ref().map(|code| format!("({code})")));
         actions.extend(run.duplicate_of.map(|first| format!("(of …{})", first.short())));

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::tree::{self, Entry, Row};
 use super::{Exit, output};
 use crate::actions;
 use crate::clock::{self, Clock, Micros, SystemClock};
 use crate::diagnostic::codes;
 use crate::engine;
+use crate::flow::Flow;
 use crate::ids::RunId;
 use crate::library::load;
-use crate::run::{RunStatus, StepStatus};
+use crate::run::blocks::causes;
+use crate::run::{RunState, RunStatus, Step, StepKey, StepStatus};
 use crate::server::view;
 use crate::settings::Settings;
 use crate::store::{RunRow, StepRow, Store, StoredRun};
@@ -20,14 +23,28 @@ use crate::store::{RunRow, StepRow, Store, StoredRun};
 /// Characters of inputs and outputs on a line; `--json` has all of them.
 const VALUE_CHARS_MAX: usize = 160;
 
+/// Iterations of a long loop that are shown although they ended well.
+const ITERATIONS_SHOWN: usize = 1;
+
+/// Actions that are named as not repeated, at most.
+const NAMES_SHOWN_MAX: usize = 6;
+
 /// Characters of a digest that are shown.
 const DIGEST_CHARS: usize = 8;
 
 /// What the pinned text says of the actions.
 struct Pinned {
     digest: String,
+    /// `None`: this version cannot read the text.
+    flow: Option<Flow>,
+}
+
+impl Pinned {
     /// Name and type, in the order of the file.
-    actions: Vec<(String, String)>,
+    fn kinds(&self) -> Vec<(String, String)> {
+        let actions = self.flow.iter().flat_map(|flow| &flow.actions);
+        actions.map(|action| (action.name.clone(), action.kind.clone())).collect()
+    }
 }
 
 /// What a run is looked at with.
@@ -44,7 +61,8 @@ pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json
     let stored = store.run(run).await?.ok_or_else(|| anyhow::anyhow!("there is no run {run}"))?;
     let pinned = pinned(store, stored.run.text_id).await?;
     if json {
-        output::json(&view::run_detail(&stored, pinned.as_ref().map_or(&[], |pinned| &pinned.actions)));
+        let kinds = pinned.as_ref().map(Pinned::kinds).unwrap_or_default();
+        output::json(&view::run_detail(&stored, &kinds));
     } else {
         let live = load::load_one(&settings.sources(), &stored.run.flow)
             .ok()
@@ -67,8 +85,7 @@ async fn pinned(store: &dyn Store, text_id: i64) -> anyhow::Result<Option<Pinned
     let Some(text) = store.text(text_id).await? else { return Ok(None) };
     // A text that this version cannot read still has a run to show: its actions stand in the order of time then.
     let flow = engine::compile_pinned(&text.bundle, &actions::catalogue()).ok();
-    let actions = flow.map(|flow| flow.actions.into_iter().map(|action| (action.name, action.kind)).collect());
-    Ok(Some(Pinned { digest: text.digest, actions: actions.unwrap_or_default() }))
+    Ok(Some(Pinned { digest: text.digest, flow }))
 }
 
 impl Look<'_> {
@@ -79,16 +96,51 @@ impl Look<'_> {
         for line in lineage(run) {
             let _ = writeln!(text, "{line}");
         }
-        let steps = in_order(&stored.steps, self.pinned);
-        let width = steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
-        for step in &steps {
-            text.push_str(&self.action(run, step, width));
+        let flow = self.pinned.and_then(|pinned| pinned.flow.as_ref());
+        match flow {
+            Some(flow) => text.push_str(&self.actions(flow, stored)),
+            None => {
+                let steps = in_time(&stored.steps);
+                let width = steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
+                for step in steps {
+                    text.push_str(&self.action(run, step, &format!("{:width$}", step.name), ""));
+                }
+            }
         }
-        let started = |name: &str| steps.iter().any(|step| step.name == name);
-        for (name, _) in self.pinned.iter().flat_map(|pinned| &pinned.actions).filter(|(name, _)| !started(name)) {
-            let _ = writeln!(text, "  {}  {name}", mark(StepStatus::Pending));
+        text.push_str(&advice(run, &stored.steps, flow));
+        text
+    }
+
+    /// The actions as they stand in the flow.
+    fn actions(&self, flow: &Flow, stored: &StoredRun) -> String {
+        let row = |step: &'_ StepRow| -> bool { flow.plan.find(&step.name).is_some() };
+        let rows = stored.steps.iter().filter(|step| row(step)).map(|step| Row {
+            name: &step.name,
+            idx: step.idx.clone(),
+            status: step.status,
+            outcome: step.outcome.as_deref(),
+            of: step,
+        });
+        let entries = tree::entries(flow, rows.collect(), ITERATIONS_SHOWN);
+        let label_width = |entry: &Entry<'_, StepRow>| match entry {
+            Entry::Action { label, .. } => label.chars().count(),
+            Entry::Note(_) => 0,
+        };
+        let width = entries.iter().map(label_width).max().unwrap_or(0);
+        let mut text = String::new();
+        for entry in &entries {
+            match entry {
+                Entry::Note(note) => {
+                    let _ = writeln!(text, "        {}", output::Style::stdout().dim(note));
+                }
+                Entry::Action { label, container, of: Some(step), .. } => {
+                    text.push_str(&self.action(&stored.run, step, &format!("{label:width$}"), container));
+                }
+                Entry::Action { label, .. } => {
+                    let _ = writeln!(text, "  {}  {label}", mark(StepStatus::Pending));
+                }
+            }
         }
-        text.push_str(&advice(run, &steps));
         text
     }
 
@@ -114,14 +166,14 @@ impl Look<'_> {
         )
     }
 
-    fn action(&self, run: &RunRow, step: &StepRow, width: usize) -> String {
+    fn action(&self, run: &RunRow, step: &StepRow, label: &str, container: &str) -> String {
         let style = output::Style::stdout();
         let took = step.started_at.map(|start| output::span(step.finished_at.unwrap_or(self.now) - start));
-        let words = [tries(step), self.detail(run, step)].into_iter().filter(|part| !part.is_empty());
+        let words =
+            [container.to_owned(), tries(step), self.detail(run, step)].into_iter().filter(|part| !part.is_empty());
         let line = format!(
-            "  {}  {:width$}  {:<8} {}",
+            "  {}  {label}  {:<8} {}",
             style.status(mark(step.status)),
-            step.name,
             took.as_deref().unwrap_or("-"),
             words.collect::<Vec<_>>().join("   "),
         );
@@ -133,7 +185,9 @@ impl Look<'_> {
         if let Some(doc) = error.and_then(|error| codes::find(&error.code)) {
             let _ = writeln!(text, "        fix: {} (leadflow explain {})", doc.summary, doc.code);
         }
-        for (word, value) in [("in ", &step.io.inputs), ("out", &step.io.outputs)] {
+        let shown = [("in ", &step.io.inputs), ("out", &step.io.outputs)];
+        // What a container decided and gave is told by what stands in it.
+        for (word, value) in shown.into_iter().filter(|_| container.is_empty()) {
             if let Some(value) = value.as_ref().filter(|value| !value.is_null()) {
                 let line = format!("        {word} {}", output::one_line(&value.to_string(), VALUE_CHARS_MAX));
                 let _ = writeln!(text, "{}", style.dim(&line));
@@ -154,7 +208,10 @@ impl Look<'_> {
                 words.extend(said("message_id").map(|id| self.mail(run, &id)));
                 words.extend(output_of("status_code").map(|status| format!("status {status}")));
             }
-            (Some(error), _) => words.push(format!("{}: {}", error.code, output::one_line(&error.message, 200))),
+            (Some(error), _) => {
+                words.push(format!("{}: {}", error.code, output::one_line(&error.message, 200)));
+                words.extend(error.action.as_ref().map(|action| format!("(action {action})")));
+            }
             _ => {}
         }
         if let Some(due) = step.due_at.filter(|_| step.status == StepStatus::Waiting) {
@@ -212,13 +269,10 @@ fn lineage(run: &RunRow) -> Vec<String> {
     lines
 }
 
-/// Steps in the order of the flow; of a text that no longer compiles, in the order of time.
-fn in_order<'a>(steps: &'a [StepRow], pinned: Option<&Pinned>) -> Vec<&'a StepRow> {
+/// Steps of a text that no longer compiles: in the order of time.
+fn in_time(steps: &[StepRow]) -> Vec<&StepRow> {
     let mut ordered: Vec<&StepRow> = steps.iter().collect();
-    let rank = |step: &StepRow| {
-        pinned.and_then(|pinned| pinned.actions.iter().position(|(name, _)| *name == step.name)).unwrap_or(usize::MAX)
-    };
-    ordered.sort_by_key(|step| (rank(step), step.started_at, step.finished_at));
+    ordered.sort_by_key(|step| (step.started_at, step.finished_at));
     ordered
 }
 
@@ -251,22 +305,49 @@ fn tries(step: &StepRow) -> String {
 }
 
 /// How to repeat what failed.
-fn advice(run: &RunRow, steps: &[&StepRow]) -> String {
+fn advice(run: &RunRow, steps: &[StepRow], flow: Option<&Flow>) -> String {
     if !matches!(run.status, RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled) {
         return String::new();
     }
     let id = run.run_id.short();
-    let bad =
-        |step: &&&StepRow| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled);
-    let Some(failed) = steps.iter().find(bad) else {
+    let Some(failed) = failed_action(steps, flow) else {
         return format!("again: leadflow runs resubmit {id}\n");
     };
-    let done: Vec<&str> =
-        steps.iter().filter(|step| step.status == StepStatus::Succeeded).map(|step| step.name.as_str()).collect();
+    let standing = view::standing(steps);
+    let is_leaf =
+        |name: &str| flow.is_none_or(|flow| flow.actions.iter().all(|one| one.name != name || one.control.is_none()));
+    let mut done: Vec<&str> = standing
+        .iter()
+        .filter(|(name, status)| *status == StepStatus::Succeeded && is_leaf(name))
+        .map(|(name, _)| *name)
+        .collect();
+    let more = done.len().saturating_sub(NAMES_SHOWN_MAX);
+    done.truncate(NAMES_SHOWN_MAX);
     let kept = match done.as_slice() {
         [] => String::new(),
         [one] => format!("   ({one} is not repeated)"),
-        many => format!("   ({} are not repeated)", many.join(", ")),
+        many if more == 0 => format!("   ({} are not repeated)", many.join(", ")),
+        many => format!("   ({} and {more} more are not repeated)", many.join(", ")),
     };
-    format!("again from the failed action: leadflow runs resubmit {id} --from {}{kept}\n", failed.name)
+    format!("again from the failed action: leadflow runs resubmit {id} --from {failed}{kept}\n")
+}
+
+/// The action to start from: the first failure that nobody handled, inside the containers that it made fail; else the
+/// first action that did not end well.
+fn failed_action<'a>(steps: &'a [StepRow], flow: Option<&'a Flow>) -> Option<&'a str> {
+    let bad =
+        |step: &&StepRow| matches!(step.status, StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled);
+    let unhandled = flow.and_then(|flow| {
+        let mut run = RunState::default();
+        for step in steps.iter().filter(|step| step.idx.is_empty()) {
+            let known = Step { status: step.status, outcome: step.outcome.clone(), ..Step::default() };
+            run.steps.extend(flow.plan.find(&step.name).map(|node| (StepKey::top(node), known)));
+        }
+        let causes = causes(&flow.plan, &run, flow.plan.block(None, 0), "");
+        let name = &flow.plan.nodes[*causes.first()?].name;
+        steps.iter().find(|step| step.idx.is_empty() && step.name == *name)
+    });
+    let step = unhandled.or_else(|| in_time(steps).into_iter().find(bad))?;
+    let inside = step.io.error.as_ref().and_then(|error| error.action.as_deref());
+    Some(inside.unwrap_or(&step.name))
 }

@@ -166,7 +166,7 @@ impl Engine {
 }
 
 /// Gives a claimed run its actor, or holds it when its text cannot be read.
-async fn take_up(engine: &Arc<Engine>, stored: StoredRun, reserved: Vec<Permit>) {
+async fn take_up(engine: &Arc<Engine>, mut stored: StoredRun, reserved: Vec<Permit>) {
     let run_id = stored.run.run_id;
     let flow = match engine.texts.get(engine.store.as_ref(), stored.run.text_id).await {
         Ok(flow) => flow,
@@ -198,7 +198,7 @@ async fn take_up(engine: &Arc<Engine>, stored: StoredRun, reserved: Vec<Permit>)
         ports: Arc::clone(&engine.ports),
         values: Values::new(&flow, &identity, parsed.trigger),
         identity,
-        state: restore::state(&stored, &flow, engine.ports.clock.now()),
+        state: restore::state(&mut stored, &flow, engine.ports.clock.now()),
         flow,
         epoch: stored.run.epoch,
         reserved,

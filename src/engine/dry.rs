@@ -1,7 +1,7 @@
 //! A dry run: the real parser, the real templates, the real actor; effects are recorded, delays pass at once, nothing is
 //! stored and nothing is sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -157,7 +157,8 @@ impl Kit {
 /// Remembers steps instead of storing them, and plays the runs that are called.
 struct Memory {
     kit: Arc<Kit>,
-    steps: Mutex<Vec<StepRow>>,
+    /// By name and index.
+    steps: Mutex<HashMap<(String, String), StepRow>>,
     end: Mutex<Option<CallEnd>>,
     called: Mutex<HashMap<RunId, CallEnd>>,
 }
@@ -203,15 +204,8 @@ impl Journal for Memory {
             for new in commit.starts {
                 self.play(new).await;
             }
-            let mut steps = locked(&self.steps);
-            let known: HashMap<(String, String), usize> =
-                steps.iter().enumerate().map(|(at, step)| ((step.name.clone(), step.idx.clone()), at)).collect();
-            for step in commit.steps {
-                match known.get(&(step.name.clone(), step.idx.clone())) {
-                    Some(at) => steps[*at] = step,
-                    None => steps.push(step),
-                }
-            }
+            let rows = commit.steps.into_iter().map(|step| ((step.name.clone(), step.idx.clone()), step));
+            locked(&self.steps).extend(rows);
             let mut end = locked(&self.end);
             let answer = commit.answer.or_else(|| end.take().and_then(|end| end.answer));
             *end = Some(CallEnd { status: commit.status, code: commit.code, answer });
@@ -353,11 +347,18 @@ async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, values: 
 }
 
 /// The actions as they ran: in the order of the file, the iterations of a loop one after the other.
-fn listed(flow: &Flow, steps: &[StepRow]) -> Vec<DryAction> {
+fn listed(flow: &Flow, steps: &HashMap<(String, String), StepRow>) -> Vec<DryAction> {
     let steps: HashMap<(&str, &str), &StepRow> =
-        steps.iter().map(|step| ((step.name.as_str(), step.idx.as_str()), step)).collect();
+        steps.values().map(|step| ((step.name.as_str(), step.idx.as_str()), step)).collect();
     let mut listed = Vec::new();
     list_block(flow, &steps, flow.plan.block(None, 0), "", &mut listed);
+    let ran: HashSet<String> = listed.iter().map(|action| action.name.clone()).collect();
+    // What stands in a loop that never turned was skipped: it stands behind what stands before it in the file.
+    for (at, action) in flow.actions.iter().enumerate().filter(|(_, action)| !ran.contains(&action.name)) {
+        let before = |name: &str| flow.plan.find(name).is_some_and(|node| node < at);
+        let place = listed.iter().rposition(|action| before(&action.name)).map_or(0, |last| last + 1);
+        listed.insert(place, DryAction { status: StepStatus::Skipped, ..dry_action(action, "", None) });
+    }
     listed
 }
 

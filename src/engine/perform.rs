@@ -61,6 +61,7 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
             .effects
             .perform(Call {
                 action: &attempt.action,
+                idx: &attempt.idx,
                 connection: &connection.name,
                 transport: &connection.transport,
                 effect: &effect,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Micros;
 use crate::flow::Flow;
-use crate::flow::plan::{Kind, NodeId};
+use crate::flow::plan::{Kind, NodeId, Plan};
 use crate::run::{Identity, RunState, Step, StepKey, StepStatus, Try};
 use crate::store::{RunRow, StepRow, StoredRun};
 
@@ -23,16 +23,20 @@ pub(super) fn identity(run: &RunRow) -> Identity {
     }
 }
 
-/// The state of a stored run. Steps of actions that the pinned text does not have cannot exist and are left out.
-pub(super) fn state(stored: &StoredRun, flow: &Flow, now: Micros) -> RunState {
+/// The state of a stored run, whose steps it takes. Steps of actions that the pinned text does not have cannot exist
+/// and are left out; so is what stands in iterations that nobody asks for any more.
+pub(super) fn state(stored: &mut StoredRun, flow: &Flow, now: Micros) -> RunState {
     let nodes: HashMap<&str, NodeId> =
         flow.plan.nodes.iter().enumerate().map(|(id, node)| (node.name.as_str(), id)).collect();
     let mut steps = BTreeMap::new();
-    for row in &stored.steps {
+    for row in std::mem::take(&mut stored.steps) {
         if let Some(node) = nodes.get(row.name.as_str()).copied() {
             let is_leaf = flow.plan.nodes[node].kind == Kind::Leaf;
             steps.insert(StepKey { node, idx: row.idx.clone() }, step(row, is_leaf, now));
         }
+    }
+    if flow.plan.has_loops() {
+        drop_what_is_over(&mut steps, &flow.plan);
     }
     for flight in &stored.run.inflight {
         let Some(node) = nodes.get(flight.name.as_str()).copied() else { continue };
@@ -49,7 +53,33 @@ pub(super) fn state(stored: &StoredRun, flow: &Flow, now: Micros) -> RunState {
     RunState::of(steps)
 }
 
-fn step(row: &StepRow, is_leaf: bool, now: Micros) -> Step {
+/// Nobody asks for what stands in a loop that has ended, nor in an `until` before its last iteration.
+fn drop_what_is_over(steps: &mut BTreeMap<StepKey, Step>, plan: &Plan) {
+    let nearest: Vec<Option<NodeId>> = (0..plan.nodes.len()).map(|node| plan.loops(node).pop()).collect();
+    let mut at_work: HashMap<StepKey, u32> = HashMap::new();
+    for (key, step) in &*steps {
+        if plan.nodes[key.node].kind.is_loop() && !step.status.is_final() {
+            at_work.insert(key.clone(), 0);
+        }
+    }
+    let round_of = |key: &StepKey| {
+        let (outer, number) = StepKey::outer(&key.idx);
+        Some((StepKey { node: nearest[key.node]?, idx: outer.to_owned() }, number))
+    };
+    for (of_loop, number) in steps.keys().filter_map(round_of) {
+        if let Some(last) = at_work.get_mut(&of_loop) {
+            *last = number.max(*last);
+        }
+    }
+    steps.retain(|key, _| match round_of(key) {
+        None => true,
+        Some((of_loop, number)) => {
+            at_work.get(&of_loop).is_some_and(|last| plan.nodes[of_loop.node].kind != Kind::Until || number == *last)
+        }
+    });
+}
+
+fn step(row: StepRow, is_leaf: bool, now: Micros) -> Step {
     // A running row is there only to pin its inputs: its try is named in `inflight`, and the next one is due. A
     // container goes on where it was.
     let was_running = is_leaf && row.status == StepStatus::Running;
@@ -59,12 +89,12 @@ fn step(row: &StepRow, is_leaf: bool, now: Micros) -> Step {
         due_at: if was_running { Some(now) } else { row.due_at },
         started_at: row.started_at,
         finished_at: row.finished_at,
-        inputs: row.io.inputs.clone(),
-        outputs: row.io.outputs.clone(),
-        error: row.io.error.clone(),
-        outcome: row.outcome.clone(),
+        inputs: row.io.inputs,
+        outputs: row.io.outputs,
+        error: row.io.error,
+        outcome: row.outcome,
         possible_repeat: row.possible_repeat,
-        tries: row.io.tries.clone(),
+        tries: row.io.tries,
         try_started_at: None,
         child: row.io.child,
     }

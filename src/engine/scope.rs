@@ -28,6 +28,8 @@ pub(super) struct Place<'a> {
     pub(super) idx: &'a str,
     /// The loops round it, outermost first.
     pub(super) turns: Vec<Turn<'a>>,
+    /// Whether a template here reads `loops`: then their items are copied for it.
+    pub(super) reads_loops: bool,
 }
 
 /// One iteration of a loop.
@@ -115,7 +117,7 @@ impl Values {
         View {
             outside: self.scope(flow, ports, now),
             inner_actions,
-            loops: Value::Object(place.turns.iter().map(turn).collect()),
+            loops: Value::Object(place.turns.iter().filter(|_| place.reads_loops).map(turn).collect()),
             item: of_items.and_then(|turn| turn.item),
             index: of_items.map(|turn| Value::from(turn.index)),
         }
@@ -137,7 +139,12 @@ impl Values {
     /// An iteration is over: nobody reads what stands in it any more, but for the loop itself.
     pub(super) fn leave(&mut self, idx: &str) {
         let inside = format!("{idx}.");
-        self.actions.retain(|key, _| key != idx && !key.starts_with(&inside));
+        let is_in = |key: &str| key == idx || key.starts_with(&inside);
+        let gone: Vec<String> =
+            self.actions.range(idx.to_owned()..).map(|(key, _)| key).take_while(|key| is_in(key)).cloned().collect();
+        for key in gone {
+            self.actions.remove(&key);
+        }
     }
 }
 

@@ -134,10 +134,10 @@ pub struct Trigger {
 
 impl Trigger {
     /// The schema of `trigger.body` as templates see it: with `split_on`, that of an item, as far as it is known.
-    pub fn seen_schema(&self) -> Option<&BodySchema> {
+    pub fn seen_schema(&self) -> Option<&Arc<BodySchema>> {
         match &self.split_on {
             Some(split) => split.item_schema.as_ref(),
-            None => self.schema.as_deref(),
+            None => self.schema.as_ref(),
         }
     }
 }
@@ -151,7 +151,7 @@ pub struct SplitOn {
     /// from what came.
     pub path: Option<Vec<String>>,
     /// What the body's schema says of an item.
-    pub item_schema: Option<BodySchema>,
+    pub item_schema: Option<Arc<BodySchema>>,
 }
 
 /// Recognises the same lead.

@@ -142,6 +142,8 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// The nodes of each block, in order. A block without nodes is not listed.
     blocks: BTreeMap<(Option<NodeId>, u16), Vec<NodeId>>,
+    /// What has a step in each iteration of a loop: everything in it, without what stands in a loop further inside.
+    turns: BTreeMap<NodeId, Vec<NodeId>>,
 }
 
 impl Plan {
@@ -151,7 +153,13 @@ impl Plan {
         for (id, node) in nodes.iter().enumerate() {
             blocks.entry((node.parent, node.block)).or_default().push(id);
         }
-        Self { nodes, blocks }
+        let mut plan = Self { nodes, blocks, turns: BTreeMap::new() };
+        for id in 0..plan.nodes.len() {
+            if let Some(nearest) = plan.loops(id).last() {
+                plan.turns.entry(*nearest).or_default().push(id);
+            }
+        }
+        plan
     }
 
     /// The node named `name`.
@@ -181,6 +189,16 @@ impl Plan {
     /// The containers round a node, innermost first.
     pub fn containers(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         std::iter::successors(self.nodes.get(node).and_then(|node| node.parent), |parent| self.nodes[*parent].parent)
+    }
+
+    /// What has a step in each iteration of a loop, in order; loops further inside it have their own.
+    pub fn turn(&self, of_loop: NodeId) -> &[NodeId] {
+        self.turns.get(&of_loop).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether there is a loop at all.
+    pub fn has_loops(&self) -> bool {
+        !self.turns.is_empty()
     }
 
     /// The loops round a node, outermost first: what the parts of its steps' index count.

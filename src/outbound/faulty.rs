@@ -57,8 +57,8 @@ impl<E: Effects> Effects for Faulty<E> {
         })
     }
 
-    fn note_record(&self, action: &str, write: &RecordWrite) {
-        self.inner.note_record(action, write);
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite) {
+        self.inner.note_record(action, idx, write);
     }
 }
 
@@ -84,6 +84,7 @@ mod tests {
                 let simulated = Reply::Email { message_id: "k@leadflow".into(), detail: String::new() };
                 let call = Call {
                     action: "a",
+                    idx: "",
                     connection: "c",
                     transport: &transport,
                     effect: &effect,

@@ -135,6 +135,8 @@ pub struct HttpReply {
 pub struct Call<'a> {
     /// The action's name, for recordings.
     pub action: &'a str,
+    /// The iteration of the loops round it (`00000003.00000001`); empty outside every loop.
+    pub idx: &'a str,
     /// The connection's name, for recordings.
     pub connection: &'a str,
     /// How to reach the other side.
@@ -165,8 +167,8 @@ pub trait Effects: Send + Sync {
     /// Performs one effect. Never panics; every fault is a [`Reply::Failed`].
     fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply>;
     /// Told of every record write that the engine is about to commit.
-    fn note_record(&self, action: &str, write: &RecordWrite) {
-        let _ = (action, write);
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite) {
+        let _ = (action, idx, write);
     }
 }
 

@@ -44,7 +44,7 @@ impl Recorded {
 
 impl Effects for Recorded {
     fn perform<'a>(&'a self, call: Call<'a>) -> Fut<'a, Reply> {
-        let shown = match (call.effect, call.transport) {
+        let mut shown = match (call.effect, call.transport) {
             (Effect::Http(request), Transport::Http(http)) => show_http(call.action, request, http),
             (Effect::Email(message), Transport::Smtp(_) | Transport::Outbox(_)) => {
                 show_email(call.action, message, call.transport.default_from().unwrap_or(mail::OUTBOX_SENDER))
@@ -53,6 +53,9 @@ impl Effects for Recorded {
             (Effect::Record(_), Transport::Embedded) => return Box::pin(std::future::ready(Reply::Record)),
             _ => Err(wrong_transport(call.connection)),
         };
+        if let Ok(effect) = &mut shown {
+            place(effect, call.idx);
+        }
         let reply = match shown {
             Ok(effect) => {
                 self.push(effect);
@@ -63,11 +66,20 @@ impl Effects for Recorded {
         Box::pin(std::future::ready(reply))
     }
 
-    fn note_record(&self, action: &str, write: &RecordWrite) {
-        self.push(json!({
+    fn note_record(&self, action: &str, idx: &str, write: &RecordWrite) {
+        let mut effect = json!({
             "action": action, "kind": "record", "connection": write.connection, "operation": "create",
             "entity": write.entity, "id": write.id, "fields": write.fields,
-        }));
+        });
+        place(&mut effect, idx);
+        self.push(effect);
+    }
+}
+
+/// Inside loops, an effect says of which iteration it is, as an action does: `"index": [0, 2]`.
+fn place(effect: &mut Value, idx: &str) {
+    if !idx.is_empty() {
+        effect["index"] = idx.split('.').filter_map(|number| number.parse::<u32>().ok()).collect();
     }
 }
 
@@ -137,7 +149,7 @@ mod tests {
 
     fn call<'a>(transport: &'a Transport, effect: &'a Effect) -> Call<'a> {
         let simulated = Reply::Email { message_id: "simulated".into(), detail: String::new() };
-        Call { action: "act", connection: "con", transport, effect, timeout: Duration::ZERO, simulated }
+        Call { action: "act", idx: "", connection: "con", transport, effect, timeout: Duration::ZERO, simulated }
     }
 
     #[tokio::test]
@@ -205,7 +217,7 @@ mod tests {
             created_at: 0,
         };
         let recorded = Recorded::new();
-        recorded.note_record("act", &write);
+        recorded.note_record("act", "", &write);
         assert_eq!(
             recorded.effects_json(),
             [json!({"action": "act", "kind": "record", "connection": "crm", "operation": "create", "entity": "leads",

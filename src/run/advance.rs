@@ -68,6 +68,8 @@ pub enum Todo {
     },
     /// This iteration of a `for_each` has ended.
     Left {
+        /// The loop.
+        key: StepKey,
         /// The index of the steps in it.
         idx: String,
     },
@@ -78,6 +80,8 @@ pub enum Todo {
 /// Applies `event` to `run` and says what follows. Only the keys in it and skipped actions change.
 pub fn advance(plan: &Plan, run: &mut RunState, event: Event) -> Result<Vec<Todo>, Illegal> {
     let mut todos = Vec::new();
+    let ended_before = run.ended.len();
+    let begins = matches!(event, Event::Begin { .. });
     match event {
         Event::Begin { at } => {
             run.offered.clear();
@@ -119,8 +123,9 @@ pub fn advance(plan: &Plan, run: &mut RunState, event: Event) -> Result<Vec<Todo
             return Ok(vec![Todo::Settle(status)]);
         }
     }
+    let touched = begins || run.ended[ended_before..].iter().any(|key| plan.nodes[key.node].parent.is_none());
     let walk = Walk { plan, run, at: 0, todos: &mut todos };
-    if walk.run.settled.is_none() && walk.has_ended(None, 0, "") {
+    if touched && walk.run.settled.is_none() && walk.has_ended(None, 0, "") {
         let status = if walk.is_bad(None, 0, "") { RunStatus::Failed } else { RunStatus::Succeeded };
         run.settled = Some(status);
         todos.push(Todo::Settle(status));

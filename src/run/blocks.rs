@@ -202,12 +202,17 @@ impl Walk<'_> {
     }
 
     fn iteration_ended(&mut self, key: &StepKey, idx: &str) {
-        let bad = self.is_bad(Some(key.node), 0, idx);
+        let causes = causes(self.plan, self.run, self.plan.block(Some(key.node), 0), idx);
+        let failure = failure_of(self.plan, self.run, &causes, idx);
         if let Some(open) = self.run.open.get_mut(key) {
             open.running = open.running.saturating_sub(1);
-            open.bad |= bad;
+            open.bad |= !causes.is_empty();
+            let is_first = |at| open.failure.as_ref().is_none_or(|(known, _)| at < *known);
+            if let Some((at, failure)) = failure.filter(|(at, _)| is_first(*at)) {
+                open.failure = Some((at, failure));
+            }
         }
-        self.todos.push(Todo::Left { idx: idx.to_owned() });
+        self.todos.push(Todo::Left { key: key.clone(), idx: idx.to_owned() });
     }
 
     /// An action has ended: its block goes on, and with the last one of the block the container does.
@@ -315,7 +320,7 @@ impl Walk<'_> {
 
 /// The actions that made a block end badly, in order: those at the end of a branch that failed, and those that made an
 /// end be skipped. A failure that another action handled is none of them.
-fn causes(plan: &Plan, run: &RunState, nodes: &[NodeId], idx: &str) -> Vec<NodeId> {
+pub fn causes(plan: &Plan, run: &RunState, nodes: &[NodeId], idx: &str) -> Vec<NodeId> {
     let mut seen = BTreeSet::new();
     let mut open: Vec<NodeId> = plan.ends(nodes).collect();
     let mut causes = Vec::new();
@@ -349,21 +354,17 @@ pub fn cause(plan: &Plan, run: &RunState) -> Option<Failure> {
     failure_of(plan, run, &causes(plan, run, plan.block(None, 0), ""), "").map(|(_, failure)| failure)
 }
 
-/// Why a container failed: the failure in it that came first and that nobody handled, with the name of the action.
+/// Why a container at work failed: the failure in it that came first and that nobody handled, with the name of the
+/// action. Of an `until`, the last iteration is looked at: a bad one ends it.
 pub fn first_failure(plan: &Plan, run: &RunState, key: &StepKey) -> Option<Failure> {
-    let mut iterations = BTreeSet::from([key.idx.as_str()]);
-    if plan.nodes[key.node].kind.is_loop() {
-        iterations = run
-            .steps
-            .keys()
-            .filter(|other| plan.nodes[other.node].parent == Some(key.node))
-            .map(|other| other.idx.as_str())
-            .filter(|idx| StepKey::outer(idx).0 == key.idx)
-            .collect();
-    }
-    let of_block = |idx: &str, nodes: &[NodeId]| failure_of(plan, run, &causes(plan, run, nodes, idx), idx);
+    let open = run.open.get(key);
+    let idx = match plan.nodes[key.node].kind {
+        Kind::Each { .. } => return open.and_then(|open| open.failure.as_ref()).map(|(_, failure)| failure.clone()),
+        Kind::Until => StepKey::iteration(&key.idx, open.map_or(1, |open| open.next).saturating_sub(1)),
+        Kind::Leaf | Kind::If | Kind::Switch | Kind::Scope => key.idx.clone(),
+    };
     let failures =
-        plan.blocks_of(key.node).flat_map(|(_, nodes)| iterations.iter().filter_map(move |idx| of_block(idx, nodes)));
+        plan.blocks_of(key.node).filter_map(|(_, nodes)| failure_of(plan, run, &causes(plan, run, nodes, &idx), &idx));
     failures.min_by_key(|(at, _)| *at).map(|(_, failure)| failure)
 }
 

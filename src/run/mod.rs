@@ -265,6 +265,8 @@ pub struct Open {
     pub running: u32,
     /// Some iteration ended badly.
     pub bad: bool,
+    /// The failure in an ended iteration that came first, and when: their steps need not be kept for it.
+    pub failure: Option<(Micros, Failure)>,
 }
 
 /// What a request brought: everything that templates see of it.

@@ -9,7 +9,7 @@ use crate::clock::{Micros, rfc3339};
 use crate::diagnostic::Diagnostic;
 use crate::flow::Flow;
 use crate::library::{FileState, FlowSet, Off, Standing, Verdict};
-use crate::run::{StepStatus, TriggerData};
+use crate::run::{Failure, RunStatus, StepStatus, TriggerData};
 use crate::store::{RunRow, StepIo, StepRow, StoredRun};
 
 /// The name and type of each action of a flow, in the order of the file: what a stored run does not hold itself.
@@ -21,18 +21,49 @@ pub fn run_list_json(runs: &[StoredRun]) -> Value {
 }
 
 /// One item of `runs list --json`: `{run_id, flow, status, is_test, received_at, finished_at, duplicate_of,
-/// actions:{NAME: STATUS}}`.
+/// actions:{NAME: STATUS}}`. The status of an action inside a loop is the gravest of its iterations ([`gravity`]).
 pub fn run_summary(stored: &StoredRun) -> Value {
     let mut item = summary(&stored.run);
-    // Iterations of loops share a name: the list shows what stands outside them.
-    let top = stored.steps.iter().filter(|step| step.idx.is_empty());
-    let actions: Map<String, Value> = top.map(|step| (step.name.clone(), json!(step.status.as_str()))).collect();
+    let actions = standing(&stored.steps).into_iter();
+    let actions: Map<String, Value> = actions.map(|(name, status)| (name.to_owned(), json!(status.as_str()))).collect();
     item.insert("actions".into(), Value::Object(actions));
     Value::Object(item)
 }
 
+/// How grave a status is, where one word stands for all iterations of an action: the gravest one is said. Failed, timed
+/// out, cancelled, running, waiting, pending, succeeded, skipped.
+pub fn gravity(status: StepStatus) -> u8 {
+    match status {
+        StepStatus::Failed => 7,
+        StepStatus::TimedOut => 6,
+        StepStatus::Cancelled => 5,
+        StepStatus::Running => 4,
+        StepStatus::Waiting => 3,
+        StepStatus::Pending => 2,
+        StepStatus::Succeeded => 1,
+        StepStatus::Skipped => 0,
+    }
+}
+
+/// Each action that has begun, in the order of time, with its status: inside loops that of the worst iteration.
+pub fn standing(steps: &[StepRow]) -> Vec<(&str, StepStatus)> {
+    let mut found: HashMap<&str, (Option<Micros>, StepStatus)> = HashMap::new();
+    for step in steps {
+        let began = step.started_at.or(step.finished_at);
+        let known = found.entry(&step.name).or_insert((began, step.status));
+        known.0 = known.0.into_iter().chain(began).min();
+        if gravity(step.status) > gravity(known.1) {
+            known.1 = step.status;
+        }
+    }
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_by_key(|(name, (began, _))| (*began, *name));
+    found.into_iter().map(|(name, (_, status))| (name, status)).collect()
+}
+
 /// `runs show ID --json`: the list's item with `trigger`, and with `actions` as a list of `{name, type, status, inputs,
-/// outputs, attempts, error, …}` in the order of `kinds`. Actions that have not started are `pending`. An action that
+/// outputs, attempts, error, …}` in the order of `kinds`. Actions that have not started are `pending`; in a run that has
+/// ended, `skipped`. An action that
 /// `kinds` does not name has no type and stands at the end.
 pub fn run_detail(stored: &StoredRun, kinds: &Kinds) -> Value {
     let run = &stored.run;
@@ -41,17 +72,20 @@ pub fn run_detail(stored: &StoredRun, kinds: &Kinds) -> Value {
     shown.insert("origin_run".into(), json!(run.origin_run));
     shown.insert("answer".into(), json!(run.answer));
     shown.insert("trigger".into(), run.trigger.as_ref().map_or(Value::Null, trigger_json));
-    let known = kinds.iter().flat_map(|(name, kind)| {
-        let rows: Vec<&StepRow> = stored.steps.iter().filter(|step| step.name == *name).collect();
-        match rows.as_slice() {
-            [] => vec![pending_json(name, kind)],
-            rows => rows.iter().map(|step| step_json(step, Some(kind))).collect(),
-        }
-    });
-    let is_strange = |step: &&StepRow| kinds.iter().all(|(name, _)| *name != step.name);
-    let mut strange: Vec<&StepRow> = stored.steps.iter().filter(is_strange).collect();
+    let mut by_name: HashMap<&str, Vec<&StepRow>> = HashMap::new();
+    for step in &stored.steps {
+        by_name.entry(&step.name).or_default().push(step);
+    }
+    let known: Vec<Value> = kinds
+        .iter()
+        .flat_map(|(name, kind)| match by_name.remove(name.as_str()) {
+            None => vec![not_begun_json(run.status, name, kind)],
+            Some(rows) => rows.into_iter().map(|step| step_json(step, Some(kind))).collect(),
+        })
+        .collect();
+    let mut strange: Vec<&StepRow> = by_name.into_values().flatten().collect();
     strange.sort_by_key(|step| step.started_at.or(step.finished_at));
-    let actions: Value = known.chain(strange.into_iter().map(|step| step_json(step, None))).collect();
+    let actions: Value = known.into_iter().chain(strange.into_iter().map(|step| step_json(step, None))).collect();
     shown.insert("actions".into(), actions);
     Value::Object(shown)
 }
@@ -108,12 +142,13 @@ fn pairs(pairs: &[(String, String)]) -> Value {
     Value::Object(object)
 }
 
-/// An action that has not started, with the keys that every action has.
-fn pending_json(name: &str, kind: &str) -> Value {
+/// An action that has not started, with the keys that every action has. In a run that has ended, it stands in a loop that
+/// never turned.
+fn not_begun_json(run: RunStatus, name: &str, kind: &str) -> Value {
     let row = StepRow {
         idx: String::new(),
         name: name.to_owned(),
-        status: StepStatus::Pending,
+        status: if run.is_final() { StepStatus::Skipped } else { StepStatus::Pending },
         attempt: 0,
         due_at: None,
         started_at: None,
@@ -126,7 +161,7 @@ fn pending_json(name: &str, kind: &str) -> Value {
 }
 
 fn step_json(step: &StepRow, kind: Option<&str>) -> Value {
-    let error = step.io.error.as_ref().map(|error| json!({"code": error.code, "message": error.message}));
+    let error = step.io.error.as_ref().map(error_json);
     let tries = step.io.tries.iter().map(|one| {
         json!({
             "started_at": rfc3339(one.started_at), "finished_at": rfc3339(one.finished_at), "outcome": one.outcome
@@ -150,6 +185,15 @@ fn step_json(step: &StepRow, kind: Option<&str>) -> Value {
     if !step.idx.is_empty() {
         let index: Vec<u64> = step.idx.split('.').filter_map(|number| number.parse().ok()).collect();
         shown["index"] = json!(index);
+    }
+    shown
+}
+
+/// `{code, message}`, and of a container `action`: the one in it that failed.
+pub fn error_json(error: &Failure) -> Value {
+    let mut shown = json!({"code": error.code, "message": error.message});
+    if let Some(action) = &error.action {
+        shown["action"] = json!(action);
     }
     shown
 }
@@ -256,7 +300,7 @@ pub fn finding_json(finding: &Diagnostic) -> Value {
 mod tests {
     use super::*;
     use crate::ids::RunId;
-    use crate::run::{Failure, RunStatus, Try};
+    use crate::run::Try;
 
     fn step(name: &str, idx: &str, started_at: Micros) -> StepRow {
         StepRow {
@@ -300,9 +344,24 @@ mod tests {
         let keys: Vec<&str> = listed.as_object().expect("object").keys().map(String::as_str).collect();
         let wanted = ["run_id", "flow", "status", "is_test", "received_at", "finished_at", "duplicate_of", "actions"];
         assert_eq!(keys, wanted);
-        assert_eq!(listed["actions"], json!({"a": "failed"}));
+        assert_eq!(listed["actions"], json!({"a": "failed", "b": "failed"}));
         assert_eq!(listed["received_at"], "2023-11-14T22:13:20.000Z");
         assert_eq!(listed["finished_at"], Value::Null);
+    }
+
+    #[test]
+    fn one_word_for_all_iterations_is_that_of_the_worst() {
+        let statuses = [StepStatus::Succeeded, StepStatus::Skipped, StepStatus::Waiting, StepStatus::Cancelled];
+        let mut steps: Vec<StepRow> =
+            (0..).zip(statuses).map(|(at, status)| StepRow { status, ..step("each", "0", at) }).collect();
+        assert_eq!(standing(&steps), [("each", StepStatus::Cancelled)]);
+        steps.push(step("each", "1", 9));
+        steps.push(StepRow { status: StepStatus::Succeeded, ..step("first", "", -1) });
+        assert_eq!(standing(&steps), [("first", StepStatus::Succeeded), ("each", StepStatus::Failed)]);
+        let mut all = StepStatus::ALL.to_vec();
+        all.sort_by_key(|status| gravity(*status));
+        all.dedup_by_key(|status| gravity(*status));
+        assert_eq!(all.len(), StepStatus::ALL.len(), "no two are equally grave");
     }
 
     #[test]
@@ -323,7 +382,7 @@ mod tests {
         assert_eq!(mail["tries"][0]["outcome"], "http_503");
         assert!(mail.get("index").is_none());
         assert_eq!(shown["actions"][1]["index"], json!([0, 2]));
-        assert_eq!(shown["actions"][2]["status"], "pending");
+        assert_eq!(shown["actions"][2]["status"], "skipped", "the run has ended without it");
         assert_eq!(shown["actions"][3]["type"], Value::Null);
     }
 }

@@ -32,13 +32,24 @@ pub struct Faulty<S: ?Sized> {
     nth: u64,
     fail_at: FailAt,
     down: AtomicBool,
+    crashes: bool,
     inner: Arc<S>,
 }
 
 impl<S: Store + ?Sized> Faulty<S> {
     /// Fails the `nth` call, counted from 1; 0 fails none.
     pub fn new(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
-        Self { calls: AtomicU64::new(0), nth, fail_at, down: AtomicBool::new(false), inner }
+        Self { calls: AtomicU64::new(0), nth, fail_at, down: AtomicBool::new(false), crashes: false, inner }
+    }
+
+    /// As [`Faulty::new`], and after the chosen call nothing is performed any more: the process has died there.
+    pub fn crashing(inner: Arc<S>, nth: u64, fail_at: FailAt) -> Self {
+        Self { crashes: true, ..Self::new(inner, nth, fail_at) }
+    }
+
+    /// Whether nothing is performed now.
+    pub fn is_down(&self) -> bool {
+        self.down.load(Ordering::SeqCst)
     }
 
     /// Calls so far. Less than `nth` after a scenario: the sweep is over.
@@ -57,8 +68,11 @@ impl<S: Store + ?Sized> Faulty<S> {
     ) -> Fut<'a, StoreResult<T>> {
         let chosen = self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.nth;
         let fault = || Err(StoreError::Unavailable("a fault of the test".to_owned()));
-        if self.down.load(Ordering::SeqCst) {
+        if self.is_down() {
             return Box::pin(std::future::ready(fault()));
+        }
+        if chosen && self.crashes {
+            self.set_down(true);
         }
         match (chosen, self.fail_at) {
             (false, _) => call(&self.inner),

@@ -509,7 +509,8 @@ pub trait Store: Send + Sync + 'static {
     fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>>;
     /// Runs whose id starts or ends with `part` (hexadecimal, hyphens allowed); at most `limit`, newest first.
     fn find_runs(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RunId>>>;
-    /// Runs without triggers, newest first, each with its steps (without their values).
+    /// Runs without triggers, newest first, each with its steps (without their values). Of an action inside loops there
+    /// is one step for each status that its iterations have.
     fn list_runs(&self, filter: RunFilter) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
     /// Unfinished runs of any owner that somebody asked to cancel and that `owner` works on.
     fn cancel_requests(&self, owner: &str) -> Fut<'_, StoreResult<Vec<RunId>>>;

@@ -136,7 +136,7 @@ fn the_flows_of_the_repository_are_exemplary() {
     let worse: Vec<&Value> =
         findings.as_array().expect("a list").iter().filter(|finding| finding["severity"] != "note").collect();
     assert!(worse.is_empty(), "{worse:#?}");
-    assert!(workspace.expect(0, &["check"]).contains("3 files"));
+    assert!(workspace.expect(0, &["check"]).contains("4 files"));
     let flows = workspace.json(&["flows", "--json"]);
     let names: Vec<&str> = flows.as_array().expect("a list").iter().filter_map(|flow| flow["name"].as_str()).collect();
     assert_eq!(names, ["contoso-backup", "contoso-crm-suite", "fabrikam-analytics", "webhook-to-http"]);
@@ -352,7 +352,7 @@ fn urls_are_complete_and_rotate_by_slot() {
     assert_eq!(rotated, url(&[]));
     assert_eq!(secondary, url(&["--slot", "secondary"]), "the other slot stays");
     let all = workspace.expect(0, &["url", "--all"]);
-    assert_eq!(all.lines().count(), 3, "{all}");
+    assert_eq!(all.lines().count(), 4, "{all}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Workspace, project};
+use crate::support::{Workspace, copy_folder, project};
 
 /// The fenced blocks of `language`, in order.
 fn blocks(language: &str) -> Vec<String> {
@@ -30,6 +30,7 @@ fn its_flows_check_without_a_finding() {
     for flow in flows {
         let workspace = Workspace::empty();
         workspace.write("flows/readme.yaml", &flow);
+        copy_folder(&project().join("blueprints"), &workspace.path().join("blueprints"));
         let findings = workspace.json(&["check", "--strict", "--format", "json"]);
         let worse = findings.as_array().expect("a list").iter().filter(|finding| finding["severity"] != "note").count();
         assert_eq!(worse, 0, "{findings:#}\n{flow}");

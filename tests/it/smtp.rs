@@ -60,7 +60,7 @@ async fn send(transport: &Transport, mail: SendEmail, timeout: Duration) -> Resu
     let operation = Operation::SendEmail(mail);
     let effect = smtp().start(&operation, &cx)?;
     let simulated = Reply::Record;
-    let call = Call { action: "notify", connection: "mail", transport, effect: &effect, timeout, simulated };
+    let call = Call { action: "notify", idx: "", connection: "mail", transport, effect: &effect, timeout, simulated };
     let reply = Real.perform(call).await;
     match smtp().on_reply(&operation, &cx, 0, reply) {
         Progress::Done(result) => result.map(|outcome| outcome.outputs),
@@ -173,8 +173,15 @@ async fn https_trusts_by_the_same_rule() {
             url_from_value: false,
         });
         let simulated = Reply::Record;
-        let call =
-            Call { action: "a", connection: "", transport: &transport, effect: &effect, timeout: LONG, simulated };
+        let call = Call {
+            action: "a",
+            idx: "",
+            connection: "",
+            transport: &transport,
+            effect: &effect,
+            timeout: LONG,
+            simulated,
+        };
         let Reply::Failed(failure) = Real.perform(call).await else { panic!("no HTTP server") };
         assert_eq!(failure.code, code, "{}", failure.message);
     }

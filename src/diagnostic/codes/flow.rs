@@ -418,8 +418,8 @@ leadflow.yaml:
         "unknown_flow",
         "`run_flow` names a flow that is not there",
         "\
-`check` knows the flows of the folder; the flow must also be live when the action runs: `leadflow flows` lists what is. A flow that is off, or
-whose file does not check, cannot be called.
+`check` knows the flows of the folder; the flow must also be live when the action runs: `leadflow
+flows` lists what is. A flow that is off, or whose file does not check, cannot be called.
 ",
     ),
     error(

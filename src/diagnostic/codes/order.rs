@@ -37,17 +37,9 @@ next one waits for it to succeed: it is skipped too. Say what is meant:
         "\
 What it waits for can never come: the other action cannot end with such a status, ends the run
 (`terminate`), or a condition is a constant. An action fails or succeeds; only one that leaves the
-machine, or `run_flow`, can be `timed_out`; `skipped` is one whose own `run_after` was not met (one that its `when`
-turned off counts as succeeded); `cancelled` is seen only when the whole run is stopped, and then
-nothing starts any more. What `check` cannot be sure of it does not report.
-",
-    ),
-    warning(
-        "answered_twice",
-        "the request is answered a second time",
-        "\
-A request gets one answer. When all goes well, both `respond` actions run, and the second one fails
-with `already_answered`. Remove one, or put them into the two branches of a `condition`.
+machine, or `run_flow`, can be `timed_out`; `skipped` is one whose own `run_after` was not met (one
+that its `when` turned off counts as succeeded); `cancelled` is seen only when the whole run is
+stopped, and then nothing starts any more. What `check` cannot be sure of it does not report.
 ",
     ),
     warning(
@@ -96,7 +88,8 @@ failed stands in its error.
         "a timeout where it has no effect",
         "\
 `timeout` bounds one try of an action that leaves the machine, or the wait of `run_flow`; others take
-no time that could be bounded. `until` has a `timeout` of its own. A timeout of nothing would end every try.
+no time that could be bounded. `until` has a `timeout` of its own. A timeout of nothing would end
+every try.
 
     - { name: call, type: http, method: GET, url: https://example.com, timeout: 30s }
 ",

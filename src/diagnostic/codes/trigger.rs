@@ -1,6 +1,6 @@
 //! What the trigger makes of a request: lists that are split, leads that came before, answers that come later.
 
-use super::{CodeDoc, error, note};
+use super::{CodeDoc, error, note, warning};
 
 pub(super) const CODES: &[CodeDoc] = &[
     error(
@@ -47,6 +47,15 @@ A call waits for one run and its answer; a flow with `split_on` makes many. Loop
         "\
 Whether a request waits for its answer is decided before the flow knows which `respond` it will reach.
 Say `async: true` in all of them, or in none.
+",
+    ),
+    warning(
+        "second_respond",
+        "a second answer to a request that has one",
+        "\
+When all goes well, or whenever this action starts, another `respond` has answered the request; it has
+one answer, so the action fails with `already_answered`. Put the two into the branches of a
+`condition`, choose between them with `when`, or remove one.
 ",
     ),
     error(

@@ -1,5 +1,6 @@
 //! What an actor commits: the rows of what changed, the effects about to be sent, and who holds the run afterwards.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Actor, Wanting};
@@ -54,13 +55,17 @@ impl Actor {
 
     /// After a commit: remembers what is written, answers the request, launches effects.
     pub(in crate::engine) fn committed(&mut self, commit: &RunCommit) {
+        // A long loop must not keep everything that it has done in memory.
         for key in std::mem::take(&mut self.unwritten) {
-            // A long loop must not keep everything that it has done in memory.
             if let Some(step) = self.state.steps.get_mut(&key).filter(|_| !key.idx.is_empty()) {
                 step.inputs = None;
                 step.tries = Vec::new();
             }
         }
+        for key in std::mem::take(&mut self.leaving) {
+            self.state.steps.remove(&key);
+        }
+        self.unwritten_bytes = 0;
         let plan = &self.flow.plan;
         self.pinned.extend(self.state.active.iter().filter(|key| plan.nodes[key.node].kind != Kind::Leaf).cloned());
         if let Some(answer) = self.answer.take() {
@@ -225,7 +230,8 @@ impl Actor {
     /// Rows of ended steps not yet written, of waiting ones, and of those whose inputs could not be rendered the same
     /// again.
     fn rows(&self) -> Vec<StepRow> {
-        let sending = |key: &StepKey| self.admitted.iter().any(|(wanting, _)| wanting.key == *key);
+        let admitted: BTreeSet<&StepKey> = self.admitted.iter().map(|(wanting, _)| &wanting.key).collect();
+        let sending = |key: &StepKey| admitted.contains(key);
         let is_due = |key: &StepKey, step: &Step| match (self.flow.plan.nodes[key.node].kind, step.status) {
             (_, StepStatus::Waiting) => true,
             (Kind::Leaf, _) => self.flow.actions[key.node].volatile && sending(key),

@@ -94,7 +94,7 @@ impl Actor {
             idx = outer;
         }
         turns.reverse();
-        Place { idx: &key.idx, turns }
+        Place { idx: &key.idx, turns, reads_loops: self.reads_loops.get(key.node).copied().unwrap_or_default() }
     }
 
     fn turn_of(&self, node: usize, outer: &str, index: u32) -> Turn<'_> {
@@ -116,7 +116,7 @@ impl Actor {
             match self.goes_on(key, at) {
                 Ok(Round::Again) => {
                     let last = self.last_round(key);
-                    self.values.leave(&last);
+                    self.forget_iteration(key, &last);
                     return self.apply(Event::Again { at, key: key.clone() });
                 }
                 Ok(Round::Enough) => {}
@@ -133,10 +133,11 @@ impl Actor {
             }
         };
         let event = StepEvent::Close { at, outputs, outcome, failure };
+        let last = (self.flow.plan.nodes[key.node].kind == Kind::Until).then(|| self.last_round(key));
+        self.gathered.remove(key);
         self.apply(Event::Step { at, key: key.clone(), event });
-        if self.flow.plan.nodes[key.node].kind == Kind::Until {
-            let last = self.last_round(key);
-            self.values.leave(&last);
+        if let Some(last) = last {
+            self.forget_iteration(key, &last);
         }
     }
 
@@ -155,7 +156,7 @@ impl Actor {
         let mut place = self.place(key);
         let done = StepKey::outer(&idx).1.saturating_add(1);
         place.turns.push(self.turn_of(key.node, &key.idx, done - 1));
-        let place = Place { idx: &idx, turns: place.turns };
+        let place = Place { idx: &idx, ..place };
         if all_true(conditions, &self.values.view(&self.flow, &self.ports, at, &place).scope())? {
             return Ok(Round::Enough);
         }
@@ -175,17 +176,17 @@ impl Actor {
 
     /// What a container gives. One that is too large is an error only for whoever reads it.
     fn outputs(&self, key: &StepKey) -> Result<Value, Failure> {
+        let limit = self.ports.limits().outputs_bytes_max;
         let outputs = match self.flow.plan.nodes[key.node].kind {
             Kind::Switch => {
                 let inputs = self.state.steps.get(key).and_then(|step| step.inputs.as_ref());
-                json!({ "case": inputs.and_then(|inputs| inputs.get("case")) })
+                Some(json!({ "case": inputs.and_then(|inputs| inputs.get("case")) }))
             }
             Kind::Each { .. } => self.collected(key),
-            Kind::Scope => json!({ "result": self.results(key) }),
-            Kind::If | Kind::Until | Kind::Leaf => Value::Null,
+            Kind::Scope => Some(json!({ "result": self.results(key) })),
+            Kind::If | Kind::Until | Kind::Leaf => Some(Value::Null),
         };
-        let limit = self.ports.limits().outputs_bytes_max;
-        if size_of(&outputs, limit) <= limit {
+        if let Some(outputs) = outputs.filter(|outputs| size_of(outputs, limit) <= limit) {
             return Ok(outputs);
         }
         if self.flow.actions[key.node].outputs_read {
@@ -193,17 +194,6 @@ impl Actor {
             return Err(Failure::terminal("outputs_too_large", message));
         }
         Ok(Value::Null)
-    }
-
-    /// The outputs of the last action of each iteration, in the order of the items.
-    fn collected(&self, key: &StepKey) -> Value {
-        let Some(last) = self.flow.plan.block(Some(key.node), 0).last() else { return Value::Array(Vec::new()) };
-        let total = self.state.open.get(key).map_or(0, |open| open.total);
-        let outputs = |number| {
-            let key = StepKey { node: *last, idx: StepKey::iteration(&key.idx, number) };
-            self.state.steps.get(&key).and_then(|step| step.outputs.clone()).unwrap_or_default()
-        };
-        (0..total).map(outputs).collect()
     }
 
     /// Name, status, outputs and error of the actions of a `scope`.

@@ -6,6 +6,7 @@
 mod calls;
 mod commit;
 mod containers;
+mod iterations;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -60,9 +61,6 @@ struct Ending {
     code: Option<String>,
 }
 
-/// Ended actions that one commit takes at most, about: a loop over pure actions is committed in pieces.
-const STEPS_PER_COMMIT: usize = 500;
-
 /// How a try ended.
 type Landed = (StepKey, Result<Outcome, Failure>);
 
@@ -83,8 +81,15 @@ pub(super) struct Actor {
     tasks: JoinSet<Landed>,
     /// Slots that a claim brought along.
     reserved: Vec<Permit>,
-    /// Ended steps whose rows are not written yet.
+    /// Ended steps whose rows are not written yet, and the bytes of their values, about.
     unwritten: BTreeSet<StepKey>,
+    unwritten_bytes: usize,
+    /// Those of them that stand in an iteration that is over: once written, nobody asks for them again.
+    leaving: Vec<StepKey>,
+    /// What the ended iterations of loops at work gave.
+    gathered: BTreeMap<StepKey, iterations::Gathered>,
+    /// By node: whether its templates read `loops`. Empty in a flow without loops.
+    reads_loops: Vec<bool>,
     /// Containers at work whose rows are written: what they decided is pinned.
     pinned: BTreeSet<StepKey>,
     /// Record writes for the next commit.
@@ -99,6 +104,8 @@ pub(super) struct Actor {
     /// How the run ends early: cancelled, or by `terminate`.
     ending: Option<Ending>,
     cancel: watch::Receiver<bool>,
+    /// Whether the word to cancel was taken.
+    is_cancelling: bool,
     /// Actions that may start.
     to_start: VecDeque<StepKey>,
     /// Actions that wait until the run is stored: they call other runs.
@@ -153,6 +160,7 @@ enum Woken {
 impl Actor {
     pub(super) fn new(seed: Seed) -> Self {
         let Seed { ports, flow, identity, values, state, epoch, reserved, answered, cancel, admits } = seed;
+        let reads_loops = iterations::readers(&flow);
         let pinned = state.active.iter().filter(|key| flow.plan.nodes[key.node].kind != Kind::Leaf).cloned().collect();
         Self {
             ports,
@@ -167,6 +175,10 @@ impl Actor {
             tasks: JoinSet::new(),
             reserved,
             unwritten: BTreeSet::new(),
+            unwritten_bytes: 0,
+            leaving: Vec::new(),
+            gathered: BTreeMap::new(),
+            reads_loops,
             pinned,
             records: Vec::new(),
             answer: None,
@@ -175,6 +187,7 @@ impl Actor {
             held: BTreeSet::new(),
             ending: None,
             cancel,
+            is_cancelling: false,
             to_start: VecDeque::new(),
             to_close: VecDeque::new(),
             deferred: Vec::new(),
@@ -194,22 +207,27 @@ impl Actor {
     /// Takes the run as far as it goes without a commit: pure actions run, effects ask for slots.
     pub(super) fn begin(&mut self) {
         // Their rows are written.
-        for key in std::mem::take(&mut self.state.ended) {
-            self.note(&key);
-        }
+        let known = std::mem::take(&mut self.state.ended);
         let at = self.ports.clock.now();
-        let age = at.saturating_sub(self.identity.received_at);
         if *self.cancel.borrow() {
             self.stop(RunStatus::Cancelled);
-        } else if age > micros(self.ports.limits().run_duration) {
+        } else if self.is_too_old(at) {
             self.stop(RunStatus::TimedOut);
         } else {
             self.terminate_again();
             self.resume_calls();
             self.apply(Event::Begin { at });
+            // What stands in iterations that are over has gone by now.
+            for key in known {
+                self.note(&key);
+            }
             self.turn();
         }
         self.admit();
+    }
+
+    fn is_too_old(&self, now: Micros) -> bool {
+        now.saturating_sub(self.identity.received_at) > micros(self.ports.limits().run_duration)
     }
 
     /// Runs until the run has ended or is given back. The first commit is done already when `committed`.
@@ -231,6 +249,7 @@ impl Actor {
                 }
                 Woken::Due => {}
                 Woken::Cancel => {
+                    self.is_cancelling = true;
                     // Somebody's word goes before the flow's own end.
                     self.end_early(RunStatus::Cancelled, None);
                 }
@@ -261,6 +280,10 @@ impl Actor {
             self.pump();
         }
         let now = self.ports.clock.now();
+        // A run that always has something in flight is never claimed again: it grows old here.
+        if self.ending.is_none() && self.state.settled.is_none() && self.is_too_old(now) {
+            self.end_early(RunStatus::TimedOut, None);
+        }
         match &self.ending {
             // What was in flight may have ended the run in its own way.
             Some(_) if self.state.settled.is_some() => {}
@@ -292,28 +315,39 @@ impl Actor {
         }
         let due = self.next_due();
         let clock = Arc::clone(&self.ports.clock);
-        let cancelling = *self.cancel.borrow();
-        let busy = self.is_busy();
+        // It may have come during a commit; and a run whose effects land all the time must hear it too.
+        if !self.is_cancelling && *self.cancel.borrow() {
+            return Woken::Cancel;
+        }
+        let is_cancelling = self.is_cancelling;
+        // Also while a shutdown has begun: the next commit gives the run back.
+        let busy = self.has_more();
         tokio::select! {
             biased;
             Some(joined) = self.tasks.join_next() => {
                 let (key, result) = self.joined(joined);
                 Woken::Landed(key, result)
             }
-            Ok(()) = self.cancel.changed(), if !cancelling => Woken::Cancel,
+            Ok(()) = self.cancel.changed(), if !is_cancelling => Woken::Cancel,
             // A phase between "running" and "give up" changes what `admit` allows, nothing else.
             Ok(()) = drain.changed() => if *drain.borrow() == Drain::GiveUp { Woken::Drain } else { Woken::Due },
             Some(_) = self.listening.join_next() => Woken::Called,
-            () = std::future::ready(()), if busy => Woken::Due,
+            // Others have their turn in between.
+            () = tokio::task::yield_now(), if busy => Woken::Due,
             () = sleep_until(clock.as_ref(), due) => Woken::Due,
         }
     }
 
     /// Whether there is more to do at once than one commit takes.
-    fn is_busy(&self) -> bool {
+    fn has_more(&self) -> bool {
         let idle =
             self.to_start.is_empty() && self.to_close.is_empty() && self.deferred.is_empty() && !self.look_at_calls;
-        !idle && self.admits && *self.ports.drain.borrow() == Drain::No
+        !idle && self.ending.is_none()
+    }
+
+    /// Whether it is done here.
+    fn is_busy(&self) -> bool {
+        self.has_more() && self.admits && *self.ports.drain.borrow() == Drain::No
     }
 
     /// The task's result; a panic is a failed step, found by its task.
@@ -323,7 +357,13 @@ impl Actor {
             Err(error) => {
                 let found = self.flights.iter().find(|(_, flight)| flight.task == error.id());
                 let key = found.map_or_else(|| StepKey::top(usize::MAX), |(key, _)| key.clone());
-                (key, Err(Failure::terminal("internal_error", "leadflow panicked while performing this action")))
+                // A runtime that ends takes its tasks with it: that is no answer.
+                let failure = if error.is_cancelled() {
+                    Failure::unknown("internal_error", "leadflow stopped while performing this action")
+                } else {
+                    Failure::terminal("internal_error", "leadflow panicked while performing this action")
+                };
+                (key, Err(failure))
             }
         }
     }
@@ -357,13 +397,15 @@ impl Actor {
             Ok(todos) => {
                 for key in std::mem::take(&mut self.state.ended) {
                     self.note(&key);
+                    self.count_bytes(&key);
+                    self.pinned.remove(&key);
                     self.unwritten.insert(key);
                 }
                 for todo in todos {
                     match todo {
                         Todo::Start(key) => self.to_start.push_back(key),
                         Todo::Ended { key, bad } => self.to_close.push_back((key, bad)),
-                        Todo::Left { idx } => self.values.leave(&idx),
+                        Todo::Left { key, idx } => self.leave_iteration(&key, &idx),
                         Todo::WaitUntil(..) | Todo::Settle(_) => {}
                     }
                 }
@@ -375,7 +417,7 @@ impl Actor {
     /// Starts everything that may start, closes what has ended and wakes every timer that has passed, until nothing
     /// follows or a commit is full.
     fn pump(&mut self) {
-        while self.ending.is_none() && self.unwritten.len() < STEPS_PER_COMMIT {
+        while self.ending.is_none() && !self.is_commit_full() {
             if let Some(key) = self.to_start.pop_front() {
                 if self.accepting && self.flow.actions[key.node].kind == crate::actions::run_flow::KIND {
                     self.deferred.push(key);
@@ -416,17 +458,17 @@ impl Actor {
     /// Timers that have passed: a delay ends, a retry asks for a slot.
     fn wake_due(&mut self) {
         let now = self.ports.clock.now();
-        let due: Vec<StepKey> = self
+        let is_due = |step: &Step| step.status == StepStatus::Waiting && step.due_at.is_some_and(|at| at <= now);
+        let mut due: Vec<StepKey> = self
             .waiting()
-            .filter(|(key, step)| {
-                step.status == StepStatus::Waiting
-                    && !self.held.contains(*key)
-                    && step.due_at.is_some_and(|at| at <= now)
-                    && !self.wanting.iter().any(|wanting| wanting.key == **key)
-                    && !self.admitted.iter().any(|(admitted, _)| admitted.key == **key)
-            })
+            .filter(|(key, step)| is_due(step) && !self.held.contains(*key))
             .map(|(key, _)| key.clone())
             .collect();
+        if !due.is_empty() {
+            let admitted = self.admitted.iter().map(|(admitted, _)| admitted);
+            let asked: BTreeSet<&StepKey> = self.wanting.iter().chain(admitted).map(|wanting| &wanting.key).collect();
+            due.retain(|key| !asked.contains(key));
+        }
         for key in due {
             if self.calls.contains_key(&key) {
                 self.call_timed_out(&key);

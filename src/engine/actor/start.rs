@@ -128,7 +128,7 @@ impl Actor {
             Err(failure) => self.fail(at, key, failure),
             Ok(Effect::Record(write)) => match connection.connector.on_reply(&operation, &cx, 0, Reply::Record) {
                 Progress::Done(Ok(outcome)) => {
-                    self.ports.effects.note_record(&action, &write);
+                    self.ports.effects.note_record(&action, &key.idx, &write);
                     self.records.push(write);
                     self.succeed(key.clone(), outcome.outputs, outcome.outcome, outcome.possible_repeat);
                 }

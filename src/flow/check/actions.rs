@@ -44,7 +44,7 @@ impl Block<'_, '_> {
     /// What the templates of the action `id` may name.
     fn names(&self, id: NodeId) -> Names<'_> {
         Names {
-            schema: self.trigger.seen_schema(),
+            schema: self.trigger.seen_schema().map(Arc::as_ref),
             parameters: self.parameters,
             path_parameters: &self.path_parameters,
             actions: &self.neighbours,
@@ -55,7 +55,7 @@ impl Block<'_, '_> {
             sees_inside: false,
             known: Known {
                 forms: Some(&self.forms),
-                body: self.trigger.schema.clone(),
+                body: self.trigger.seen_schema().cloned(),
                 item: Form::Any,
                 without_outputs: self.fates.without_outputs(&self.forms.graph, id),
             },
@@ -123,16 +123,14 @@ impl<'a> Linter<'a> {
 
     /// The form that `schema:` of an action promises: a file's name, or the schema itself.
     fn form_of_schema(&self, written: Option<&Value>) -> Form {
-        let (name, source) = match written {
+        let schema = match written {
             Some(Value::String(file)) => {
-                let text = self.bundle.schemas.get(file).map(|text| text.trim_start_matches('\u{feff}'));
-                (file.as_str(), text.and_then(|text| serde_json::from_str(text).ok()))
+                self.bundle.schemas.get(file).and_then(|text| BodySchema::of_file(file, text).ok())
             }
-            Some(inline) => ("its schema", Some(inline.clone())),
-            None => return Form::Any,
+            Some(inline) => BodySchema::compile("its schema", inline).ok().map(Arc::new),
+            None => None,
         };
-        let schema = source.and_then(|source: Value| BodySchema::compile(name, &source).ok());
-        schema.map_or(Form::Any, |schema| Form::Schema(Arc::new(schema), Vec::new()))
+        schema.map_or(Form::Any, |schema| Form::Schema(schema, Vec::new()))
     }
 
     fn duplicate_names(&mut self, outline: &Outline<'_>) {

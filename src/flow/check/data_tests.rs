@@ -17,6 +17,10 @@ fn data_action(kind: &'static str, properties: &Value) -> ActionSpec {
 }
 
 fn compiled(text: &str) -> Compiled {
+    compiled_whole(&format!("trigger: {{type: request, schema: lead.json}}\nactions:\n{text}"))
+}
+
+fn compiled_whole(text: &str) -> Compiled {
     let mut catalogue = test_catalogue::catalogue();
     let select = json!({ "from": { "x-template": "plain" }, "map": { "x-template": "plain", "x-per-item": true } });
     let parse = json!({ "content": { "x-template": "plain" }, "schema": {} });
@@ -27,7 +31,7 @@ fn compiled(text: &str) -> Compiled {
             {"type": "object", "properties": {"Address": {"type": "string"}}}}}}}}});
     let bundle = Bundle {
         file: "flows/a.yaml".into(),
-        text: format!("trigger: {{type: request, schema: lead.json}}\nactions:\n{text}"),
+        text: text.to_owned(),
         blueprint: None,
         schemas: BTreeMap::from([("lead.json".into(), schema.to_string())]),
         parameters: json!({"team": {"mail": "x"}}),
@@ -246,3 +250,29 @@ fn durations_of_either_form_are_read() {
         assert_eq!(codes(&text.replace("PT1M30S", wrong)), ["bad_duration"], "{wrong}");
     }
 }
+
+#[test]
+fn with_split_on_the_body_is_an_item() {
+    let text = |inputs: &str| {
+        format!(
+            "
+  - name: each
+    type: for_each
+    items: \"{{{{trigger.body.Mails}}}}\"
+    actions:
+      - {{name: one, type: compose, inputs: \"{{{{{inputs}}}}} x\"}}
+"
+        )
+    };
+    let codes = |inputs: &str| {
+        let whole = WITH_SPLIT.to_owned() + &text(inputs);
+        let findings = compiled_whole(&whole).findings.into_iter();
+        findings.filter(|finding| finding.severity != Severity::Note).map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes("concat item.Address trigger.body.Name"), Vec::<&str>::new());
+    assert_eq!(codes("item.Adress"), ["unknown_path"]);
+    assert_eq!(codes("trigger.body.Contacts"), ["unknown_path"]);
+}
+
+const WITH_SPLIT: &str =
+    "trigger: {type: request, schema: lead.json, split_on: \"{{trigger.body.Contacts}}\"}\nactions:";

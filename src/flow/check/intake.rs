@@ -74,7 +74,7 @@ impl Linter<'_> {
             let message = format!("{} says that this is no list", schema.name);
             self.report("bad_split_on", SPLIT_ON, message, Some(help.into()));
         }
-        let item_schema = schema.zip(path.as_ref()).map(|(schema, path)| schema.item_at(path));
+        let item_schema = schema.zip(path.as_ref()).map(|(schema, path)| std::sync::Arc::new(schema.item_at(path)));
         Some(SplitOn { list, path, item_schema })
     }
 

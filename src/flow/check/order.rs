@@ -165,7 +165,7 @@ impl Linter<'_> {
         if let (Some(first), false) = (given, is_guarded) {
             let message = format!("{} has answered the request already: this answer fails", view.called(first));
             let help = "a request is answered once: remove one of the two, or give each a condition";
-            self.order_finding("answered_twice", view, id, message, help.into());
+            self.order_finding("second_respond", view, id, message, help.into());
         }
         Some(id)
     }

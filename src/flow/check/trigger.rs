@@ -28,7 +28,7 @@ impl Linter<'_> {
         let path_parameters = path.as_ref().map(PathPattern::parameters).unwrap_or_default();
         let split_on = self.split_on(checked, file, schema.as_deref(), parameters, &path_parameters);
         let seen = match &split_on {
-            Some(split) => split.item_schema.as_ref(),
+            Some(split) => split.item_schema.as_deref(),
             None => schema.as_deref().filter(|_| file.split_on.is_none()),
         };
         let names = Names {

@@ -12,7 +12,7 @@ use crate::run::{Class, Failure, RunState, StepKey};
 
 /// Deepest nesting of containers.
 const DEPTH_MAX: u32 = 3;
-/// Most actions of a plan.
+/// Most actions of a plan, but for the first one of a block.
 const NODES_MAX: usize = 24;
 /// Most events of one run: more means that it does not end.
 const EVENTS_MAX: usize = 20_000;
@@ -47,7 +47,8 @@ pub(crate) fn plan(dice: &mut Dice) -> Plan {
 fn block(dice: &mut Dice, nodes: &mut Vec<Node>, parent: Option<NodeId>, block_number: u16, depth: u32) {
     let mut siblings: Vec<NodeId> = Vec::new();
     for _ in 0..=dice.roll(if depth == 1 { 5 } else { 3 }) {
-        if nodes.len() >= NODES_MAX {
+        // No block is empty, as in a flow file: a turn of a loop leaves a step behind.
+        if nodes.len() >= NODES_MAX && !siblings.is_empty() {
             return;
         }
         let after = after(dice, &siblings);
@@ -136,6 +137,10 @@ fn decision(kind: Kind, number: usize) -> Value {
     }
 }
 
+fn broken() -> Failure {
+    Failure::terminal("internal_error", "it fails")
+}
+
 /// The rounds of an `until` that nothing ends earlier.
 pub(super) fn rounds(number: usize) -> u32 {
     u32::try_from(1 + number % 3).expect("small")
@@ -199,7 +204,7 @@ impl<'a> Player<'a> {
         let kind = self.plan.nodes[key.node].kind;
         match act(self.seed, &key) {
             (Act::Off, _) => self.step(key, StepEvent::Skip { at: 2, reason: SKIPPED_BY_WHEN }),
-            (Act::Broken, _) => self.step(key, StepEvent::Fail { at: 2, failure: Failure::terminal("x", "y") }),
+            (Act::Broken, _) => self.step(key, StepEvent::Fail { at: 2, failure: broken() }),
             (_, number) => {
                 self.step(key.clone(), StepEvent::Start { at: 2, inputs: decision(kind, number) });
                 if kind == Kind::Leaf {
@@ -212,9 +217,9 @@ impl<'a> Player<'a> {
     /// A leaf that has started ends.
     fn end(&mut self, key: StepKey) {
         let event = match act(self.seed, &key).0 {
-            Act::Fails => StepEvent::Fail { at: 3, failure: Failure::terminal("x", "y") },
+            Act::Fails => StepEvent::Fail { at: 3, failure: broken() },
             Act::Slow => {
-                let failure = Failure { class: Class::TimedOut, ..Failure::terminal("x", "y") };
+                let failure = Failure { class: Class::TimedOut, ..broken() };
                 StepEvent::Fail { at: 3, failure }
             }
             _ => StepEvent::Succeed { at: 3, outputs: Value::Null, outcome: None, possible_repeat: false },
@@ -229,7 +234,7 @@ impl<'a> Player<'a> {
             return self.apply(Event::Again { at: 3, key });
         }
         let fails = bad || (is_until && act == Act::Fails);
-        let failure = fails.then(|| Failure::terminal("x", "y"));
+        let failure = fails.then(broken);
         self.step(key, StepEvent::Close { at: 3, outputs: Value::Null, outcome: None, failure });
     }
 

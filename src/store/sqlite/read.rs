@@ -63,17 +63,26 @@ pub(super) fn stored_run(conn: &Connection, run: RunId) -> rusqlite::Result<Opti
         .query_row([run.bytes()], |row| rows::run_row(conn, row, true))
         .optional()?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(StoredRun { run: row, steps: steps(conn, run, true)? }))
+    Ok(Some(StoredRun { run: row, steps: steps(conn, run)? }))
 }
 
-fn steps(conn: &Connection, run: RunId, with_io: bool) -> rusqlite::Result<Vec<StepRow>> {
-    let io = if with_io { ", io" } else { "" };
-    conn.prepare_cached(&format!("SELECT {STEP_COLUMNS}{io} FROM steps WHERE run_id = ?1 ORDER BY idx, name"))?
-        .query_map([run.bytes()], |row| {
-            let io = if with_io { rows::io(conn, run, row, IO_COLUMN)? } else { StepIo::default() };
-            rows::step_row(row, io)
-        })?
+fn steps(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<StepRow>> {
+    conn.prepare_cached(&format!("SELECT {STEP_COLUMNS}, io FROM steps WHERE run_id = ?1 ORDER BY idx, name"))?
+        .query_map([run.bytes()], |row| rows::step_row(row, rows::io(conn, run, row, IO_COLUMN)?))?
         .collect()
+}
+
+/// The steps of a run in a list: iterations are counted together, or one long loop would outweigh the whole list.
+fn listed_steps(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<StepRow>> {
+    conn.prepare_cached(&format!(
+        "SELECT {STEP_COLUMNS} FROM steps WHERE run_id = ?1 AND idx = '' \
+         UNION ALL \
+         SELECT min(idx), name, status, max(attempt), min(due_at), min(started_at), max(finished_at), NULL, \
+           max(flags) FROM steps WHERE run_id = ?1 AND idx > '' GROUP BY name, status \
+         ORDER BY 1, 2"
+    ))?
+    .query_map([run.bytes()], |row| rows::step_row(row, StepIo::default()))?
+    .collect()
 }
 
 /// [`Store::list_runs`](crate::store::Store::list_runs).
@@ -94,7 +103,7 @@ pub(super) fn list_runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Resu
     for id in ids {
         let run = statement.query_row([id.bytes()], |row| rows::run_row(conn, row, false)).optional()?;
         if let Some(run) = run {
-            runs.push(StoredRun { run, steps: steps(conn, id, false)? });
+            runs.push(StoredRun { run, steps: listed_steps(conn, id)? });
         }
     }
     Ok(runs)

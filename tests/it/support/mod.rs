@@ -2,6 +2,7 @@
 
 pub(crate) mod fake_http;
 pub(crate) mod live;
+pub(crate) mod rig;
 pub(crate) mod sink;
 pub(crate) mod traffic;
 pub(crate) mod wire;
@@ -123,6 +124,12 @@ impl Workspace {
         listed.as_array().expect("a list").clone()
     }
 
+    /// Those of `runs` that have not ended, whole.
+    fn unfinished(&self, runs: &[Value]) -> Vec<Value> {
+        let unfinished = runs.iter().filter(|run| run["finished_at"].is_null());
+        unfinished.take(5).map(|run| self.show(run["run_id"].as_str().expect("an id"))).collect()
+    }
+
     /// Waits until every run has ended; the runs.
     pub(crate) fn until_ended(&self) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
@@ -131,7 +138,7 @@ impl Workspace {
             if runs.iter().all(|run| !run["finished_at"].is_null()) {
                 return runs;
             }
-            assert!(Instant::now() < deadline, "runs do not end: {runs:#?}");
+            assert!(Instant::now() < deadline, "runs do not end: {:#?}", self.unfinished(&runs));
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -1,19 +1,18 @@
 //! Resubmits, pure: from a stored run (or a rejected request) to the new run that repeats it, with its lineage.
 //!
 //! From the start: new idempotency keys, everything happens again. From an action: what succeeded is copied and not
-//! repeated, and the origin's keys are kept, because an outcome of the origin may be unknown. Conditions are not asked
-//! again: somebody decided that this lead runs.
+//! repeated, in loops by iteration ([`seed`]), and the origin's keys are kept, because an outcome of the origin may be
+//! unknown. Conditions of the trigger are not asked again: somebody decided that this lead runs.
 
-use std::collections::BTreeSet;
+mod seed;
 
 use super::ports::Sight;
 use super::split::{SplitFault, arrival, split};
 use crate::clock::Micros;
 use crate::flow::Flow;
-use crate::flow::plan::{NodeId, StepStatus};
 use crate::ids::RunId;
 use crate::run::{Identity, TriggerData};
-use crate::store::{NewRun, RejectedRow, RunRow, StepRow, StoredRun, TextId, gate_lane};
+use crate::store::{NewRun, RejectedRow, RunRow, StoredRun, TextId, gate_lane};
 use crate::triggers::request::{self, BodyLimits, Problem};
 
 /// Why a run cannot be resubmitted.
@@ -37,9 +36,14 @@ pub enum ResubmitError {
     },
     /// The current text cannot take over what succeeded.
     #[error(
-        "resubmit_shape_changed: action `{0}` succeeded in the origin, but the current text has no such action of that type; use --text original"
+        "resubmit_shape_changed: action `{0}` would be taken over from the origin, but the current text has no such action of that type at that place; use --text original"
     )]
     ShapeChanged(String),
+    /// The action has nothing to repeat.
+    #[error(
+        "`{0}` has nothing to repeat: it succeeded wherever it ran, or the branch that it stands in was not taken; resubmit from another action, or from the start"
+    )]
+    NotReached(String),
     /// The current text splits requests, and the origin is a whole one; or the other way round.
     #[error(
         "resubmit_shape_changed: `split_on` of the trigger was added or removed since; resubmit from the start, or use --text original"
@@ -79,8 +83,8 @@ pub fn from_start(
     Ok(runs)
 }
 
-/// A new run that repeats `action`, what depends on it and what did not succeed; the rest is copied. `origin_flow` is
-/// the flow that the origin ran on.
+/// A new run that repeats `action`, what depends on it and what did not succeed; the rest is copied ([`seed`]).
+/// `origin_flow` is the flow that the origin ran on.
 pub fn from_action(
     origin: &StoredRun,
     origin_flow: &Flow,
@@ -96,17 +100,7 @@ pub fn from_action(
             known: text.flow.plan.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", "),
         });
     };
-    let again = depending_on(text.flow, from);
-    let mut steps = Vec::new();
-    for step in origin.steps.iter().filter(|step| is_done(step)) {
-        match text.flow.plan.find(&step.name) {
-            Some(node) if again.contains(&node) => {}
-            Some(node) if kind_of(origin_flow, &step.name) == Some(text.flow.actions[node].kind.as_str()) => {
-                steps.push(step.clone());
-            }
-            _ => return Err(ResubmitError::ShapeChanged(step.name.clone())),
-        }
-    }
+    let steps = seed::rows(&origin.steps, origin_flow, text.flow, from, now)?;
     let trigger = origin.run.trigger.clone().unwrap_or_default();
     if text.flow.trigger.split_on.is_some() != trigger.item.is_some() {
         return Err(ResubmitError::SplitChanged);
@@ -183,27 +177,6 @@ const UNLIMITED: BodyLimits =
 fn ended(origin: &StoredRun) -> Result<(), ResubmitError> {
     let status = origin.run.status;
     if status.is_final() { Ok(()) } else { Err(ResubmitError::NotEnded(status.as_str())) }
-}
-
-fn is_done(step: &StepRow) -> bool {
-    let by_when = step.outcome.as_deref() == Some(crate::run::advance::SKIPPED_BY_WHEN);
-    step.status == StepStatus::Succeeded || (step.status == StepStatus::Skipped && by_when)
-}
-
-fn kind_of<'a>(flow: &'a Flow, name: &str) -> Option<&'a str> {
-    flow.plan.find(name).map(|node| flow.actions[node].kind.as_str())
-}
-
-/// `from` and every node that waits for it, directly or not.
-fn depending_on(flow: &Flow, from: NodeId) -> BTreeSet<NodeId> {
-    let mut found = BTreeSet::from([from]);
-    // Edges point backwards, so one pass forward finds all.
-    for (id, node) in flow.plan.nodes.iter().enumerate() {
-        if node.after.iter().any(|(before, _)| found.contains(before)) {
-            found.insert(id);
-        }
-    }
-    found
 }
 
 /// A queued, unowned row: whoever runs `serve` finds it.
