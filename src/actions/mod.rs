@@ -73,10 +73,14 @@ pub fn start(action: &dyn Action, written: &Tree, inputs: &Value, cx: &StartCont
 
 /// The catalogue of all actions and connectors, for the compiler.
 pub fn catalogue() -> Catalogue {
-    Catalogue {
-        actions: ALL.iter().map(|action| action.spec()).chain(crate::flow::control::specs()).collect(),
-        connectors: crate::connectors::ALL.iter().map(|connector| connector.spec()).collect(),
-    }
+    let actions = ALL.iter().map(|action| action.spec()).chain(crate::flow::control::specs()).collect();
+    Catalogue::new(actions, crate::connectors::ALL.iter().map(|connector| connector.spec()).collect())
+}
+
+/// The same catalogue, made once for the whole process.
+pub fn shared_catalogue() -> Arc<Catalogue> {
+    static SHARED: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(catalogue()));
+    Arc::clone(&SHARED)
 }
 
 /// What an action may know when it starts.

@@ -1,5 +1,8 @@
 //! What the compiler is told about actions and connectors. It imports neither: they declare, it checks.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use schemars::Schema;
 
 /// One leaf action type, declared once by its file in `actions/`.
@@ -102,9 +105,22 @@ pub struct Catalogue {
     pub actions: Vec<ActionSpec>,
     /// Connector types.
     pub connectors: Vec<ConnectorSpec>,
+    /// The whole schema of each action type, made when the first flow needs it: thousands of flows share it.
+    whole: OnceLock<HashMap<&'static str, serde_json::Value>>,
 }
 
 impl Catalogue {
+    /// A catalogue of these.
+    pub fn new(actions: Vec<ActionSpec>, connectors: Vec<ConnectorSpec>) -> Self {
+        Self { actions, connectors, whole: OnceLock::new() }
+    }
+
+    /// The schema of an action of this catalogue: the common keys and its own.
+    pub(super) fn keys_of(&self, spec: &ActionSpec) -> Option<&serde_json::Value> {
+        let all = || self.actions.iter().map(|spec| (spec.kind, super::schema::of_action(spec))).collect();
+        self.whole.get_or_init(all).get(spec.kind)
+    }
+
     /// The action type `kind`.
     pub fn action(&self, kind: &str) -> Option<&ActionSpec> {
         self.actions.iter().find(|spec| spec.kind == kind)

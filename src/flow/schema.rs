@@ -10,14 +10,14 @@ use super::format::{CommonKeys, FlowFile};
 use crate::yaml;
 
 /// The schema of a flow file's top level, as the linter reads it.
-pub(super) fn of_flow() -> Value {
+pub(super) fn of_flow() -> &'static Value {
     static FLOW: OnceLock<Value> = OnceLock::new();
-    FLOW.get_or_init(|| schemars::schema_for!(FlowFile).to_value()).clone()
+    FLOW.get_or_init(|| schemars::schema_for!(FlowFile).to_value())
 }
 
 /// The declared keys of a flow file and what stands below them, for the reference.
 pub fn flow_keys() -> Value {
-    of_flow()
+    of_flow().clone()
 }
 
 /// The declared keys that every action has, for the reference.
@@ -32,7 +32,7 @@ const NOT_OF_BLUEPRINTS: &[&str] = &["name", "aliases", "enabled", "blueprint", 
 
 /// The schema of the top level of a flow file that names a blueprint.
 pub(super) fn of_offer() -> Value {
-    let mut schema = of_flow();
+    let mut schema = of_flow().clone();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.retain(|key, _| OFFER_KEYS.contains(&key.as_str()));
     }
@@ -41,12 +41,15 @@ pub(super) fn of_offer() -> Value {
 }
 
 /// The schema of the top level of a blueprint.
-pub(super) fn of_blueprint() -> Value {
-    let mut schema = of_flow();
-    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        properties.retain(|key, _| !NOT_OF_BLUEPRINTS.contains(&key.as_str()));
-    }
-    schema
+pub(super) fn of_blueprint() -> &'static Value {
+    static BLUEPRINT: OnceLock<Value> = OnceLock::new();
+    BLUEPRINT.get_or_init(|| {
+        let mut schema = of_flow().clone();
+        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+            properties.retain(|key, _| !NOT_OF_BLUEPRINTS.contains(&key.as_str()));
+        }
+        schema
+    })
 }
 
 /// The schema of an action of no known type: the common keys, and others that nobody can judge.
@@ -91,7 +94,7 @@ fn common() -> &'static Value {
 /// The schema of flow files for editors: draft-07, one branch a type of action, chosen by `type` alone.
 pub fn editor_schema(catalogue: &Catalogue) -> Value {
     let mut definitions = Map::new();
-    let mut flow = Editor { prefix: "", definitions: &mut definitions }.schema(of_flow(), false);
+    let mut flow = Editor { prefix: "", definitions: &mut definitions }.schema(of_flow().clone(), false);
     let mut branches = Vec::new();
     let mut snippets = Vec::new();
     for spec in &catalogue.actions {

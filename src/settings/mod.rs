@@ -17,7 +17,6 @@ mod words;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -92,7 +91,7 @@ impl Settings {
             defaults: self.defaults.clone(),
             actions_per_flow_max: self.limits.actions_per_flow,
             nesting_max: self.limits.nesting,
-            catalogue: Arc::new(crate::actions::catalogue()),
+            catalogue: crate::actions::shared_catalogue(),
         }
     }
 

@@ -123,8 +123,8 @@ impl<'a> Linter<'a> {
         self.action_name(pointer, entries);
         let spec = self.spec(pointer, entries, block)?;
         let before = self.findings.len();
-        let keys = schema::of_action(spec);
-        let checked = shape::check(self.doc, pointer, spec.kind, &keys, block.parameters, &mut self.findings);
+        let keys = self.environment.catalogue.keys_of(spec)?;
+        let checked = shape::check(self.doc, pointer, spec.kind, keys, block.parameters, &mut self.findings);
         let own = checked.value.as_object()?;
         let common: CommonKeys = self.read(pointer, &checked.value)?;
         let retry = self.retry(pointer, spec, &common);
@@ -135,7 +135,7 @@ impl<'a> Linter<'a> {
         if CHANGES.contains(&spec.kind) {
             self.change(pointer, spec.kind, &checked.value);
         }
-        let schema = self.schema_key(pointer, &keys, &checked);
+        let schema = self.schema_key(pointer, keys, &checked);
         if spec.kind == CALL
             && let Some(flow) = own.get("flow").and_then(Value::as_str)
         {
@@ -147,7 +147,7 @@ impl<'a> Linter<'a> {
         let control = self.control(id, spec.kind, &checked, block);
         let (inputs, per_item) = match control {
             Some(_) => (Tree::Object(Vec::new()), Vec::new()),
-            None => self.inputs(pointer, &checked, &keys, names),
+            None => self.inputs(pointer, &checked, keys, names),
         };
         let guard = spec.blank_guard.and_then(|key| inputs.get(key)).map(outside_paths).unwrap_or_default();
         let url_from_value = matches!(inputs.get("url"), Some(Tree::Template(url)) if host::comes_from_a_value(url));
@@ -162,7 +162,7 @@ impl<'a> Linter<'a> {
             guard,
             url_from_value,
             inputs,
-            takes_items: takes_items(&keys),
+            takes_items: takes_items(keys),
             per_item,
             control,
             outputs_read: false,

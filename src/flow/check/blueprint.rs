@@ -124,7 +124,7 @@ impl Linter<'_> {
         }
         self.findings.extend(comments::check(self.doc));
         let keys = schema::of_blueprint();
-        let checked = shape::check(self.doc, "", "a blueprint", &keys, &parameters, &mut self.findings);
+        let checked = shape::check(self.doc, "", "a blueprint", keys, &parameters, &mut self.findings);
         let file = self.read::<FlowFile>("", &checked.value)?;
         let draft = self.body(file, &checked, parameters);
         let description = offer.description.clone().or_else(|| draft.file.description.clone());

@@ -124,7 +124,7 @@ impl Linter<'_> {
         self.findings.extend(comments::check(self.doc));
         let parameters = self.parameters();
         let keys = schema::of_flow();
-        let checked = shape::check(self.doc, "", "a flow", &keys, &parameters, &mut self.findings);
+        let checked = shape::check(self.doc, "", "a flow", keys, &parameters, &mut self.findings);
         let Some(file) = self.read::<FlowFile>("", &checked.value) else { return (stem.to_owned(), None) };
         let name = self.flow_name(&file, stem);
         (name, Some(self.body(file, &checked, parameters)))

@@ -10,7 +10,7 @@ pub(in crate::flow) fn catalogue() -> Catalogue {
     let outbox = connector("outbox", Serves::Email);
     let mut actions = vec![create_record(), send_email(), http(), respond(), compose(), delay()];
     actions.extend(crate::flow::control::specs());
-    Catalogue { actions, connectors: vec![records, outbox, connector("http", Serves::Http)] }
+    Catalogue::new(actions, vec![records, outbox, connector("http", Serves::Http)])
 }
 
 fn connector(kind: &'static str, serves: Serves) -> ConnectorSpec {
