@@ -434,4 +434,13 @@ A run of one would never end: each call waits for the next. Let one of the flows
 or move what they share into a flow that calls nobody.
 ",
     ),
+    warning(
+        "secure_call",
+        "a secure value is handed to another flow",
+        "\
+`secure` hides values in the history of the flow that says so. A run that `run_flow` makes belongs to
+another flow: its request, and what it makes of it, are shown unless that flow marks its own actions;
+the body of its trigger always is. Hand over a key instead, and let the called flow look the value up.
+",
+    ),
 ];

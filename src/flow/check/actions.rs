@@ -13,7 +13,7 @@ use super::references::{Known, Names, Neighbour};
 use super::shape::{self, Checked};
 use super::texts::Texts;
 use super::{host, names, retry};
-use crate::diagnostic::{Diagnostic, has_errors, nearest};
+use crate::diagnostic::{Diagnostic, Severity, has_errors, nearest};
 use crate::flow::catalogue::{ActionSpec, Serves};
 use crate::flow::control::{Control, UntilKeys};
 use crate::flow::format::{CommonKeys, SecureFile};
@@ -98,7 +98,22 @@ impl<'a> Linter<'a> {
         note_readers(&mut actions, trigger);
         let plan = block.outline.plan(&kinds);
         secure::spread(&mut actions, &plan, &mut self.variables);
+        self.secure_calls(&actions, &block.outline);
         (actions, plan)
+    }
+
+    /// What is secure here is not in a called flow: its runs are another flow's history.
+    fn secure_calls(&mut self, actions: &[Action], outline: &Outline<'_>) {
+        let calls = actions.iter().filter(|action| action.kind == CALL && action.secure.inputs);
+        for action in calls {
+            let Some(outlined) = outline.actions.iter().find(|one| one.name == action.name) else { continue };
+            let message = "the called flow gets a secure value, and its history shows it".to_owned();
+            let help = "mark with `secure` what the called flow makes of it, or do without the call";
+            let at = child(&outlined.pointer, "body");
+            let place = self.doc.value_place(&at);
+            let finding = Diagnostic::new("secure_call", place, dotted(&at), message).severity(Severity::Warning);
+            self.findings.push(finding.help(help));
+        }
     }
 
     fn duplicate_names(&mut self, outline: &Outline<'_>) {
