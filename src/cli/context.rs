@@ -1,5 +1,6 @@
 //! What most commands need first: settings, a store, a flow, a run.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::path::Path;
@@ -85,7 +86,8 @@ pub(super) fn show_findings(findings: &[Diagnostic], texts: &[(String, Arc<str>)
 
 /// The text of a file, by the name that findings use.
 pub(super) fn source(texts: &[(String, Arc<str>)]) -> impl Fn(&str) -> Option<Arc<str>> + '_ {
-    |name| texts.iter().find(|(file, _)| file == name).map(|(_, text)| Arc::clone(text))
+    let by_name: HashMap<&str, &Arc<str>> = texts.iter().rev().map(|(file, text)| (file.as_str(), text)).collect();
+    move |name| by_name.get(name).map(|text| Arc::clone(text))
 }
 
 /// Runs `future` to its end.
