@@ -56,6 +56,10 @@ impl<'a> Flows<'a> {
             let message = format!("there is no flow `{}`{near}", call.word);
             return Some(told("unknown_flow", message, "leadflow flows lists those that are there".to_owned()));
         };
+        if first.flow.as_ref().is_some_and(|flow| flow.trigger.split_on.is_some()) {
+            let message = format!("flow `{}` splits its requests, so there is no one response to wait for", call.word);
+            return Some(told("call_splits", message, "call it from a `for_each`, without `split_on`".to_owned()));
+        }
         let way = self.way(first, &loaded.name)?;
         let circle: Vec<&str> = std::iter::once(loaded.name.as_str()).chain(way).collect();
         let message = format!("flows call each other in a circle: {}", circle.join(" -> "));

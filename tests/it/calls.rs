@@ -97,3 +97,24 @@ fn a_refused_body_and_a_failed_flow_fail_the_call_with_their_code() {
     let ask = dry["actions"].as_array().expect("actions").iter().find(|action| action["name"] == "ask").expect("ask");
     assert_eq!((&ask["status"], &ask["error"]["code"]), (&json!("failed"), &json!("template_failed")));
 }
+
+#[test]
+fn a_call_that_cannot_hold_is_told_before_it_runs() {
+    let workspace = workspace("10ms");
+    assert_eq!(workspace.expect(0, &["check"]).matches("error").count(), 0);
+    let split =
+        DOUBLER.replace("WAIT", "10ms").replace("type: request\n", "type: request\n  split_on: \"{{trigger.body}}\"\n");
+    let split = split.replace("  schema: { type: object, required: [n], properties: { n: { type: integer } } }\n", "");
+    workspace.write(
+        "flows/doubler.yaml",
+        &split.replace("  - { name: say, type: respond, body: \"{{mul trigger.body.n 2}}\" }\n", ""),
+    );
+    let told = workspace.expect(1, &["check"]);
+    assert!(told.contains("error[call_splits] flows/caller.yaml:10:"), "{told}");
+    workspace.write(
+        "flows/doubler.yaml",
+        "trigger: { type: request }\nactions:\n  - { name: back, type: run_flow, flow: caller }\n",
+    );
+    let told = workspace.expect(1, &["check"]);
+    assert!(told.contains("flows call each other in a circle: caller -> doubler -> caller"), "{told}");
+}
