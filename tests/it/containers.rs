@@ -232,6 +232,10 @@ fn the_binary_is_killed_again_and_again() {
     let mut accepted = 0;
     for round in 0..rounds {
         let server = workspace.serve();
+        // Killed more often before it moves, a run would rightly be held as poison.
+        if round % 6 == 5 {
+            workspace.until_ended();
+        }
         accepted += (0..3).filter(|_| wire::post(server.url("every"), &lead.to_string()).is_ok()).count();
         // The moment of the kill is what varies.
         std::thread::sleep(Duration::from_micros(2_000 + round * 7_919 % 60_000));
