@@ -239,9 +239,6 @@ fn a_flow_that_splits_cannot_be_called() {
         "name: caller\ntrigger: { type: request }\nactions:\n  \
          - { name: call, type: run_flow, flow: batch, body: { leads: [{ Email: a@b.c }] } }\n",
     );
-    let server = workspace.serve();
-    assert_eq!(wire::post(server.url("caller"), "{}").expect("an answer").status, 202);
-    let runs = workspace.until_ended();
-    assert_eq!((runs.len(), &runs[0]["status"]), (1, &json!("failed")));
-    assert_eq!(workspace.show("last")["actions"][0]["error"]["code"], "call_splits");
+    let told = workspace.expect(1, &["check"]);
+    assert!(told.contains("error[call_splits] flows/caller.yaml:4:"), "{told}");
 }
