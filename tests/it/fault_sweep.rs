@@ -10,7 +10,7 @@ use leadflow::clock::{Fut, SystemClock};
 use leadflow::connectors;
 use leadflow::engine::ports::{Connections, Limits, OpenConnection};
 use leadflow::engine::{Accept, Accepted, Acceptor, Config, Engine, Retention};
-use leadflow::flow::{Bundle, Defaults, Environment, Flow, compile};
+use leadflow::flow::Flow;
 use leadflow::library::LiveFlow;
 use leadflow::outbound::faulty::{Faulty as FaultyEffects, Strike};
 use leadflow::outbound::{Call, Effect, Effects, HttpReply, Reply, Transport};
@@ -21,6 +21,7 @@ use leadflow::store::{FlowText, RunFilter, Store, StoredRun};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
+use crate::support::rig::compiled;
 
 const FLOW: &str = "name: swept\ntrigger:\n  type: request\nactions:\n  - name: keep\n    type: create_record\n    connection: crm\n    entity: leads\n    fields: { n: '{{trigger.body.n}}' }\n  - name: tell\n    type: http\n    connection: api\n    method: POST\n    url: /x\n    retry: { policy: fixed, count: 5, interval: 5ms }\n    body: { id: '{{actions.keep.outputs.id}}' }\n  - name: tell_again\n    type: http\n    connection: api\n    method: POST\n    url: /y\n    retry: { policy: fixed, count: 5, interval: 5ms }\n    body: { at: '{{utcNow}}' }\n";
 
@@ -84,26 +85,7 @@ impl Effects for Shared {
 }
 
 fn flow(scenario: Scenario) -> Flow {
-    let catalogue = actions::catalogue();
-    let connections = BTreeMap::from([("crm".to_owned(), "records".to_owned()), ("api".to_owned(), "http".to_owned())]);
-    let bundle = Bundle {
-        file: "swept.yaml".into(),
-        text: FLOW.replace("  type: request\n", &format!("  type: request\n{}", scenario.trigger)),
-        blueprint: None,
-        schemas: BTreeMap::new(),
-        parameters: serde_json::json!({}),
-        defaults: Defaults::default(),
-    };
-    let environment = Environment {
-        catalogue: &catalogue,
-        connections: Some(&connections),
-        schemas_known: &[],
-        blueprints_known: &[],
-        actions_per_flow_max: 500,
-        nesting_max: 8,
-    };
-    let compiled = compile(bundle, &environment);
-    compiled.flow.unwrap_or_else(|| panic!("{:?}", compiled.findings))
+    compiled(&FLOW.replace("  type: request\n", &format!("  type: request\n{}", scenario.trigger)))
 }
 
 fn connections() -> Connections {
