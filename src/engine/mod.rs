@@ -36,7 +36,7 @@ use crate::ids::RunId;
 use crate::library::{Library, LiveFlow};
 use crate::outbound::Effects;
 use crate::run::TriggerData;
-use crate::store::Store;
+use crate::store::{Life, Store, Term};
 use crate::triggers::request::Problem;
 use actor::Actor;
 use answers::Answers;
@@ -257,6 +257,14 @@ impl Engine {
     /// Takes over what a dead life left behind and starts to work.
     pub async fn start(self: &Arc<Self>) -> crate::store::StoreResult<()> {
         let now = self.ports.clock.now();
+        let life = Life {
+            owner: self.ports.owner.clone(),
+            name: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            term: Term::Alone,
+            begins: true,
+        };
+        self.store.heartbeat(life).await?;
         let rescued = self.store.rescue(&self.ports.owner, now).await?;
         if rescued.runs > 0 {
             tracing::info!(runs = rescued.runs, held = rescued.held, "resuming runs of an earlier life");

@@ -91,6 +91,18 @@ impl Store for FakeStore {
     fn claim(&self, _: &str, _: Vec<LaneWant>, _: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
         unused()
     }
+    fn heartbeat(&self, _: Life) -> Fut<'_, StoreResult<Heartbeat>> {
+        unused()
+    }
+    fn leave(&self, _: &str) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn now(&self) -> Fut<'_, StoreResult<Micros>> {
+        unused()
+    }
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
+        unused()
+    }
     fn rescue(&self, _: &str, _: Micros) -> Fut<'_, StoreResult<Rescued>> {
         unused()
     }
