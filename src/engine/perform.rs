@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lease::Lease;
 use super::ports::OpenConnection;
 use crate::connectors::{OpContext, Operation, Outcome, Progress};
 use crate::ids::IdempotencyKey;
@@ -14,6 +15,7 @@ const EFFECTS_PER_TRY_MAX: u32 = 50;
 
 /// Everything that one try needs.
 pub(super) struct Attempt {
+    pub(super) lease: Arc<Lease>,
     pub(super) effects: Arc<dyn Effects>,
     pub(super) connection: Arc<OpenConnection>,
     pub(super) action: String,
@@ -28,6 +30,9 @@ pub(super) struct Attempt {
 
 /// Performs the try. The deadline is round all of its effects together.
 pub(super) async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
+    if !attempt.lease.trusted().await {
+        return Err(lease_lost());
+    }
     let timeout = attempt.timeout;
     // The transport has the same deadline and knows what was sent; this one only catches a transport that does not
     // keep it, so it comes a little later.
@@ -43,6 +48,11 @@ pub(super) async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
     }
 }
 
+/// The life in which the try began is over; nobody commits this.
+fn lease_lost() -> Failure {
+    Failure::unknown("lease_lost", "this node lost its lease while performing this action")
+}
+
 /// How much longer than a transport the engine waits.
 const DEADLINE_SLACK: Duration = Duration::from_secs(1);
 
@@ -50,6 +60,10 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
     let connection = &attempt.connection;
     let mut effect = attempt.effect;
     for n in 0..EFFECTS_PER_TRY_MAX {
+        // Also between the effects of one try.
+        if !attempt.lease.trusted().await {
+            return Err(lease_lost());
+        }
         let cx = OpContext {
             connection: &connection.name,
             run_id: attempt.identity.run_id,

@@ -10,6 +10,7 @@ pub mod faulty;
 pub mod hidden;
 mod intake;
 mod lease;
+pub mod memory;
 pub mod sqlite;
 
 pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
