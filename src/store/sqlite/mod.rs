@@ -5,13 +5,14 @@
 //! node is dead, so rescue needs no lease here.
 //!
 //! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `intake`,
-//! `claim`, `keep`, `live` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
+//! `claim`, `keep`, `live`, `connections` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
 
 #![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
 
 mod browse;
 mod checkpoint;
 mod claim;
+mod connections;
 mod intake;
 mod keep;
 mod live;
@@ -38,9 +39,9 @@ use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
 use super::{
-    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
-    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
-    TextId,
+    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Intake, KeySlot, LaneState, LaneWant, Live,
+    LiveChange, NewRun, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store,
+    StoreError, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -212,6 +213,29 @@ impl Store for SqliteStore {
 
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>> {
         self.write(keep::TouchKeys(used))
+    }
+
+    fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {
+        self.write(connections::Note(notes))
+    }
+
+    fn probe_connection(
+        &self,
+        connection: &str,
+        settings_digest: &str,
+        seq: i64,
+        until: Micros,
+    ) -> Fut<'_, StoreResult<Option<ConnectionState>>> {
+        let (connection, settings_digest) = (connection.to_owned(), settings_digest.to_owned());
+        self.write(connections::Probe { connection, settings_digest, seq, until })
+    }
+
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>> {
+        self.read(connections::all)
+    }
+
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>> {
+        self.read(connections::waiting)
     }
 
     fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>> {
