@@ -141,6 +141,23 @@ impl SmtpTransport {
         }
     }
 
+    /// Connects, logs in and says goodbye, within `timeout` as a whole. No mail is begun.
+    pub async fn try_login(&self, timeout: Duration) -> Reply {
+        let login = async {
+            let mut connection = self.connect().await?;
+            self.log_in(&mut connection).await?;
+            Ok::<_, Failure>(connection)
+        };
+        match tokio::time::timeout(timeout, login).await {
+            Ok(Ok(mut connection)) => {
+                let _goodbye = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
+                Reply::LoggedIn
+            }
+            Ok(Err(failure)) => Reply::Failed(failure),
+            Err(_) => Reply::Failed(self.too_late(false)),
+        }
+    }
+
     async fn dialogue(
         &self,
         envelope: &Envelope,
