@@ -71,7 +71,7 @@ async fn serve_async(
     let owner = format!("{}:{}", std::process::id(), RunId::new(clock.now()));
     let lock = hold_folder(&settings.data, clock.as_ref())?;
     let store = open_store(&settings).await?;
-    let opened = connect::open(&settings, None)?;
+    let opened = connect::open_on(&store, &settings)?;
     let library = Arc::new(Library::default());
     let (connections, live) = (opened.connections.clone(), Arc::clone(&library));
     let config = engine_config(&settings, connections, Arc::clone(&store), live, Arc::clone(&clock), owner);
