@@ -6,12 +6,22 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod connection_state;
 pub mod faulty;
 pub mod hidden;
 mod intake;
+mod lease;
+mod live;
+pub mod memory;
 pub mod sqlite;
 
+pub use connection_state::{
+    Block, BlockKind, Condition, ConnectionNote, ConnectionState, Noted, OTHER_SETTINGS_KEPT, PROBE_LEASE, Said, Times,
+    Turn, Word,
+};
 pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
+pub use lease::{Heartbeat, Life, NodeRow, Rescued, STRIKES_MAX, SUSPECT_STRIKES, Term};
+pub use live::{Live, LiveChange, LiveRow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -287,43 +297,6 @@ pub struct FlowText {
     pub bundle: String,
 }
 
-/// One row of `live`: the last good version of a flow file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveRow {
-    /// The file as the user knows it.
-    pub file: String,
-    /// The flow's name.
-    pub flow: String,
-    /// The pinned text.
-    pub text_id: TextId,
-    /// The digest of the text. Read, never written: it belongs to the text.
-    pub digest: String,
-    /// The generation of the live set that brought this version.
-    pub generation: u64,
-    /// When it was loaded.
-    pub loaded_at: Micros,
-}
-
-/// What was live last.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Live {
-    /// The last generation that was stored; 0: none yet.
-    pub generation: u64,
-    /// The files, by name. A row whose text is gone is left out.
-    pub rows: Vec<LiveRow>,
-}
-
-/// A change of what is live.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LiveChange {
-    /// The generation of the live set after it. The stored one never goes back.
-    pub generation: u64,
-    /// Rows to write, one a file.
-    pub put: Vec<LiveRow>,
-    /// Files whose rows go. A file that is in `put` too keeps what that says.
-    pub remove: Vec<String>,
-}
-
 /// A refused but authenticated request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RejectedRow {
@@ -441,23 +414,6 @@ impl Default for RejectedCaps {
     }
 }
 
-/// What a rescue found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rescued {
-    /// Runs taken back from dead owners.
-    pub runs: u64,
-    /// Of these, held as `poison` after too many rescues without progress.
-    pub held: u64,
-}
-
-/// Rescues without progress from which on a run is a suspect: it is claimed only while no other suspect is in work, so
-/// that a run which kills its process does not take the strikes of its neighbours with it.
-pub const SUSPECT_STRIKES: u32 = 3;
-
-/// Rescues without progress after which a run is held as `poison`. High enough that a machine which is killed again and
-/// again from outside, faster than it can work, holds nobody who is only unlucky.
-pub const STRIKES_MAX: u32 = 8;
-
 /// The verbs of the store.
 pub trait Store: Send + Sync + 'static {
     // --- writes: each answers after the sync ---
@@ -480,8 +436,14 @@ pub trait Store: Send + Sync + 'static {
     /// and stand in no lane (the answer names the one they waited in). A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
     /// answer, the runs are given back.
     fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
-    /// Registers this node's life and takes the runs of dead owners back: owner null, due now, epoch + 1,
-    /// strikes + 1; more than [`STRIKES_MAX`] strikes: held `poison`. A commit that ends a step sets strikes to 0.
+    /// Begins a life, or keeps the lease of one that stands; see [`Life`]. It is decided in one transaction, so that a
+    /// rescue takes a life's runs or its lease is kept, never both.
+    fn heartbeat(&self, life: Life) -> Fut<'_, StoreResult<Heartbeat>>;
+    /// Ends a life: whatever it still holds may be rescued at once.
+    fn leave(&self, owner: &str) -> Fut<'_, StoreResult<()>>;
+    /// Takes the runs of every life but `owner` that is over (its lease has expired by the database's time, or it has no
+    /// row) in small batches: owner null, due at `now`, epoch + 1, strikes + 1; more than [`STRIKES_MAX`] strikes: held
+    /// `poison`. A commit that ends a step sets strikes to 0. Any node may call it, and many at once.
     fn rescue(&self, owner: &str, now: Micros) -> Fut<'_, StoreResult<Rescued>>;
     /// Keeps a refused request and enforces the caps of its flow: the oldest go first, the newest always stays.
     fn reject(&self, row: RejectedRow, caps: RejectedCaps) -> Fut<'_, StoreResult<()>>;
@@ -505,13 +467,37 @@ pub trait Store: Send + Sync + 'static {
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
     /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
+    /// Stores `value` under `key` in `meta`, whatever was there.
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>>;
     /// Makes `slot` of `flow` one version newer; answers the new version. A slot that was never stored is at version 1,
     /// so its first rotation answers 2.
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>>;
     /// Notes when key slots last let a request in.
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>>;
+    /// Applies each note to the row of its connection ([`ConnectionState::note`]), all in one transaction that holds
+    /// the rows: notes of several nodes never undo each other. The rows after it, in the order of the notes.
+    fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>>;
+    /// Takes the one probe of a blocked connection: nobody else probes before `until`. `None`: the row is not as it was
+    /// at `seq` any more, or not blocked.
+    fn probe_connection(
+        &self,
+        connection: &str,
+        settings_digest: &str,
+        seq: i64,
+        until: Micros,
+    ) -> Fut<'_, StoreResult<Option<ConnectionState>>>;
 
     // --- reads ---
+
+    /// The database's time: every time that is stored is of it. On SQLite it is the machine's.
+    fn now(&self) -> Fut<'_, StoreResult<Micros>>;
+    /// The lives that have a row, by name. A lease may have expired already.
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>>;
+    /// Whether several processes may work on it at the same time: then each needs a lease with an end, and the time is
+    /// the database's.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// One run with its trigger and steps.
     fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>>;
@@ -528,6 +514,10 @@ pub trait Store: Send + Sync + 'static {
     fn lanes(&self, now: Micros) -> Fut<'_, StoreResult<Vec<LaneState>>>;
     /// Unfinished runs of a flow (counted up to `cap`).
     fn unfinished(&self, flow: &str, cap: u64) -> Fut<'_, StoreResult<u64>>;
+    /// What is known of connections, by name; of each first the settings that were seen last.
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>>;
+    /// Runs that nobody works on and that are not held, by lane, due or not.
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>>;
     /// A pinned text.
     fn text(&self, id: TextId) -> Fut<'_, StoreResult<Option<FlowText>>>;
     /// What is live, or was when the last server stopped.

@@ -29,7 +29,7 @@ const FURTHER_KEYS: &[(&str, &[&str])] = &[
     ("update", &["repeat", "by", "key_fields", "id", "record"]),
     ("upsert", &["repeat", "by", "key_fields", "id", "record", "did"]),
     ("get", &["by", "key_fields", "record"]),
-    ("list", &["records", "next"]),
+    ("list", &["key_fields", "records", "record", "next"]),
     ("email", &["repeat", "recognise", "id"]),
     ("before", &["name", "when", "value"]),
     ("find", &["key_fields", "id"]),

@@ -10,7 +10,7 @@ use crate::connectors::{Did, OnDuplicate, Operation, Outcome, Target, Written, n
 use crate::flow::catalogue::{OperationKind, Repeat};
 use crate::outbound::HttpReply;
 use crate::run::Failure;
-use crate::template::{Template, text_or_json};
+use crate::template::{Scope, Template, text_or_json};
 
 /// The most pages that one list asks for: a try may send 50 requests.
 const LIST_PAGES_MAX: usize = 40;
@@ -155,6 +155,12 @@ impl Turn<'_> {
             _ => return Err(self.odd(call, true)),
         };
         let came = records.len();
+        let records = match &call.record {
+            Some(record) => {
+                records.iter().map(|item| self.record_in(record, values, item)).collect::<Result<_, _>>()?
+            }
+            None => records,
+        };
         self.notes.records.extend(records);
         self.notes.pages += 1;
         let enough = self.notes.records.len() >= list.limit || self.notes.pages >= LIST_PAGES_MAX || came == 0;
@@ -174,6 +180,13 @@ impl Turn<'_> {
         }
     }
 
+    /// The record in one item of a page.
+    fn record_in(&self, record: &Template, values: &Value, item: &Value) -> Result<Value, Failure> {
+        let scope = Scope { item: Some(item), ..self.scope(values) };
+        record.render(&scope).map_err(failed)
+    }
+
+    /// The end of a mail that was taken.
     pub(super) fn sent(&self, id: Option<String>) -> Outcome {
         let id = id.unwrap_or_else(|| scope::message_id(self.cx));
         Outcome::new(json!({ "message_id": id }))

@@ -158,7 +158,7 @@ pub(super) struct CallFile {
     pub repeat: Option<Repeat>,
     /// What tells it which record is meant.
     pub by: By,
-    /// The most fields that a key may have.
+    /// The most fields that a key (of `list`: `where`) may have.
     #[schemars(range(min = 1))]
     pub key_fields: Option<usize>,
     /// What answers mean; the first rule that fits counts.
@@ -169,7 +169,8 @@ pub(super) struct CallFile {
     /// The record's id in the answer. An answer without it is none of the system's: `unexpected_answer`.
     #[schemars(extend("x-template" = "plain"))]
     pub id: Option<String>,
-    /// The record in the answer. Default: the fields that were sent; for `get`, the whole answer.
+    /// The record in the answer. Default: the fields that were sent; for `get`, the whole answer. For `list`, the record
+    /// in each `item` of `records`.
     #[schemars(extend("x-template" = "plain"))]
     pub record: Option<String>,
     /// The list of records in the answer. Default: the whole answer.
@@ -347,7 +348,8 @@ pub(super) struct LimitsFile {
     pub page: Option<usize>,
 }
 
-/// One test: an operation, the requests that it must send, their answers, and what must come of it.
+/// One test: an operation, the requests that it must send, their answers, and what must come of it. In what is expected,
+/// `$KEY` and `$UUID` stand for the operation's key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TestFile {
@@ -387,8 +389,8 @@ pub(super) struct TestFile {
     /// Whether an earlier try may have been done.
     #[serde(default)]
     pub possible_repeat: bool,
-    /// The requests, in order, each with its answer.
-    #[schemars(extend("minItems" = 1))]
+    /// The requests, in order, each with its answer. None: it fails before it asks anything.
+    #[serde(default)]
     pub calls: Vec<ExchangeFile>,
     /// Outputs that must be there, each whole; others may be there too.
     pub outputs: Option<Map<String, Value>>,

@@ -12,9 +12,7 @@ use super::plan::{Call, Entity, Plan};
 use super::scope;
 use super::settings::Ready;
 use crate::connectors::http::Http;
-use crate::connectors::{
-    Dialect, Did, OpContext, Operation, Outcome, Progress, Talk, Target, not_served, unexpected,
-};
+use crate::connectors::{Dialect, Did, OpContext, Operation, Outcome, Progress, Talk, Target, not_served, unexpected};
 use crate::flow::catalogue::OperationKind;
 use crate::outbound::{Effect, HttpBody, HttpReply, HttpRequest, Reply};
 use crate::run::{Class, Failure};
@@ -164,6 +162,11 @@ impl<'a> Turn<'a> {
         let kind = self.operation.kind();
         let call = self.entity.operations.get(&kind).ok_or_else(|| not_served(self.cx.connection))?;
         let wrong = |why: String| Err(Failure::terminal("wrong_target", format!("{}: {why}", self.spoken.plan.kind)));
+        if let (Operation::ListRecords(list), Some(most)) = (self.operation, call.key_fields)
+            && list.filter.len() > most
+        {
+            return wrong(format!("`where` has at most {most} field here"));
+        }
         match (self.target(), call.by) {
             (Some(Target::Id(_)), By::Key) => wrong("it takes a `key` here, not an `id`".into()),
             (Some(Target::Id(_)), _) if kind == OperationKind::Upsert && call.path.is_none() => {

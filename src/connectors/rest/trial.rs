@@ -69,7 +69,7 @@ fn one(plan: &Arc<Plan>, test: &TestFile) -> Result<(), Fault> {
             }
         };
         let Effect::Http(request) = effect else { return Err(Fault(at, "the effect is no request".into())) };
-        compare(exchange, &request, &transport)
+        compare(exchange, &request, &transport, key)
             .map_err(|Fault(below, message)| Fault(format!("{at}{below}"), message))?;
         talk.n = u32::try_from(index).unwrap_or(u32::MAX);
         progress = spoken.on_reply(&operation, &cx, &mut talk, reply(exchange));
@@ -80,7 +80,7 @@ fn one(plan: &Arc<Plan>, test: &TestFile) -> Result<(), Fault> {
             Err(Fault("/calls".into(), format!("one more request is sent: {} {url}", request.method)))
         }
         Progress::Send(_) => Err(Fault("/calls".into(), "one more effect is sent".into())),
-        Progress::Done(Ok(outcome)) => ended(test, &outcome),
+        Progress::Done(Ok(outcome)) => ended(test, &outcome, key),
         Progress::Done(Err(failure)) => failed(test, &failure),
     }
 }
@@ -161,7 +161,12 @@ fn reply(exchange: &ExchangeFile) -> Reply {
     })
 }
 
-fn compare(exchange: &ExchangeFile, sent: &HttpRequest, transport: &HttpTransport) -> Result<(), Fault> {
+fn compare(
+    exchange: &ExchangeFile,
+    sent: &HttpRequest,
+    transport: &HttpTransport,
+    key: IdempotencyKey,
+) -> Result<(), Fault> {
     let wanted = &exchange.request;
     let fault = |key: &str, message: String| Err(Fault(child("/request", key), message));
     let reveal = |value: Value| transport.stand_ins().reveal_in(value);
@@ -170,12 +175,13 @@ fn compare(exchange: &ExchangeFile, sent: &HttpRequest, transport: &HttpTranspor
         return fault("method", format!("the method is {}, not {method}", sent.method));
     }
     let url = reveal(json!(target.url.as_str()));
-    if let Some(wanted) = wanted.url.as_ref().filter(|wanted| url != json!(wanted)) {
-        return fault("url", format!("the URL is {}, not {wanted}", url.as_str().unwrap_or_default()));
+    if let Some(wanted) = wanted.url.as_ref().map(|url| meant(&json!(url), key)).filter(|wanted| url != *wanted) {
+        return fault("url", format!("the URL is {url}, not {wanted}"));
     }
     for (name, value) in &wanted.headers {
         let sent = target.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
         let sent = sent.map_or(Value::Null, |(_, value)| reveal(json!(value)));
+        let value = &meant(value, key);
         if sent != *value {
             return fault("headers", format!("the header `{name}` is {sent}, not {value}"));
         }
@@ -185,9 +191,25 @@ fn compare(exchange: &ExchangeFile, sent: &HttpRequest, transport: &HttpTranspor
         Some(HttpBody::Json(value)) => reveal(value.clone()),
         Some(HttpBody::Text(text)) => reveal(json!(text)),
     };
-    match &wanted.body {
-        Some(wanted) if !same(wanted, &body) => fault("body", format!("the body is {body}, not {wanted}")),
+    match wanted.body.as_ref().map(|body| meant(body, key)) {
+        Some(wanted) if !same(&wanted, &body) => fault("body", format!("the body is {body}, not {wanted}")),
         _ => Ok(()),
+    }
+}
+
+/// What is expected, with the operation's key in its places.
+fn meant(value: &Value, key: IdempotencyKey) -> Value {
+    match value {
+        Value::String(text) => {
+            json!(text.replace("$KEY", &key.hex()).replace("$UUID", &key.uuid().to_string()))
+        }
+        Value::Array(items) => items.iter().map(|item| meant(item, key)).collect(),
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(name, value)| (name.clone(), meant(value, key)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        other => other.clone(),
     }
 }
 
@@ -196,12 +218,13 @@ fn same(one: &Value, other: &Value) -> bool {
     equals(one, other)
 }
 
-fn ended(test: &TestFile, outcome: &Outcome) -> Result<(), Fault> {
+fn ended(test: &TestFile, outcome: &Outcome, key: IdempotencyKey) -> Result<(), Fault> {
     if let Some(failure) = &test.failure {
         return Err(Fault("/failure".into(), format!("it succeeds, where it should fail with {}", failure.code)));
     }
     for (name, wanted) in test.outputs.iter().flatten() {
         let value = outcome.outputs.get(name).unwrap_or(&Value::Null);
+        let wanted = &meant(wanted, key);
         if !same(wanted, value) {
             return Err(Fault(child("/outputs", name), format!("`{name}` is {value}, not {wanted}")));
         }

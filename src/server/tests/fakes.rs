@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::clock::{Fut, Micros};
+use crate::engine::lease::{LeaseReport, LeaseState};
 use crate::engine::{Accept, Accepted};
 use crate::ids::RunId;
 use crate::library::{LiveFlow, Reload, Verdict};
@@ -20,6 +21,7 @@ pub(super) struct FakeStore {
     pub(super) slots: Mutex<Vec<KeySlot>>,
     pub(super) touched: Mutex<Vec<(String, String, Micros)>>,
     pub(super) runs: Mutex<Vec<StoredRun>>,
+    pub(super) connections: Mutex<Vec<ConnectionState>>,
 }
 
 impl FakeStore {
@@ -69,6 +71,12 @@ impl Store for FakeStore {
     fn lanes(&self, _: Micros) -> Fut<'_, StoreResult<Vec<LaneState>>> {
         self.answer(Vec::new)
     }
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>> {
+        self.answer(|| lock(&self.connections).clone())
+    }
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>> {
+        self.answer(|| vec![("crm".to_owned(), 2)])
+    }
     fn keys(&self) -> Fut<'_, StoreResult<Vec<KeySlot>>> {
         self.answer(|| lock(&self.slots).clone())
     }
@@ -91,10 +99,28 @@ impl Store for FakeStore {
     fn claim(&self, _: &str, _: Vec<LaneWant>, _: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
         unused()
     }
+    fn heartbeat(&self, _: Life) -> Fut<'_, StoreResult<Heartbeat>> {
+        unused()
+    }
+    fn leave(&self, _: &str) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn now(&self) -> Fut<'_, StoreResult<Micros>> {
+        unused()
+    }
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
+        unused()
+    }
     fn rescue(&self, _: &str, _: Micros) -> Fut<'_, StoreResult<Rescued>> {
         unused()
     }
     fn mark_resubmitted(&self, _: RunId, _: RunId) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn note_connections(&self, _: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {
+        unused()
+    }
+    fn probe_connection(&self, _: &str, _: &str, _: i64, _: Micros) -> Fut<'_, StoreResult<Option<ConnectionState>>> {
         unused()
     }
     fn request_cancel(&self, _: RunId, _: Micros) -> Fut<'_, StoreResult<CancelAnswer>> {
@@ -116,6 +142,9 @@ impl Store for FakeStore {
         unused()
     }
     fn prune(&self, _: PruneBefore) -> Fut<'_, StoreResult<u64>> {
+        unused()
+    }
+    fn set_meta(&self, _: &str, _: &str) -> Fut<'_, StoreResult<()>> {
         unused()
     }
     fn rotate_key(&self, _: &str, _: &str, _: Micros) -> Fut<'_, StoreResult<u32>> {
@@ -157,10 +186,16 @@ pub(super) struct FakeEngine {
     pub(super) came: Mutex<Vec<(String, TriggerData)>>,
     /// Accepts that have begun; each waits for a permit of `gate` when there is one.
     pub(super) begun: AtomicUsize,
+    pub(super) lease_lost: AtomicBool,
     pub(super) gate: Option<tokio::sync::Semaphore>,
 }
 
 impl Accept for FakeEngine {
+    fn lease(&self) -> LeaseReport {
+        let state = if self.lease_lost.load(Ordering::SeqCst) { LeaseState::Lost } else { LeaseState::Held };
+        LeaseReport { state, owner: "host:1:a".to_owned(), lost: 3 }
+    }
+
     fn accept(&self, flow: std::sync::Arc<LiveFlow>, trigger: TriggerData) -> Fut<'_, Accepted> {
         Box::pin(async move {
             self.begun.fetch_add(1, Ordering::SeqCst);
