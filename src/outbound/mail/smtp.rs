@@ -166,12 +166,7 @@ impl SmtpTransport {
 
     /// Connects, logs in and says goodbye, within `timeout` as a whole. No mail is begun.
     pub async fn try_login(&self, timeout: Duration) -> Reply {
-        let login = async {
-            let mut connection = self.connect().await?;
-            self.log_in(&mut connection).await?;
-            Ok::<_, Failure>(connection)
-        };
-        match tokio::time::timeout(timeout, login).await {
+        match tokio::time::timeout(timeout, self.connect_and_log_in()).await {
             Ok(Ok(mut connection)) => {
                 let _goodbye = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
                 Reply::LoggedIn
