@@ -19,8 +19,7 @@ use crate::units;
 use crate::yaml::{child, dotted};
 
 /// Connector types that later versions bring.
-const CONNECTORS_NOT_YET: &[&str] =
-    &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "postgres", "sqlite", "odoo"];
+const CONNECTORS_NOT_YET: &[&str] = &["dataverse", "salesforce", "azure_table", "postgres", "sqlite"];
 
 /// What the linter learnt of values on its way: for printing them.
 #[derive(Debug, Default)]
@@ -300,6 +299,13 @@ impl Linter<'_> {
         let (mut common, mut own) = split(entries, &spec);
         let common_schema = format::schema_of::<format::Common>();
         let own_schema = spec.settings.clone().to_value();
+        if own_schema["additionalProperties"] == true {
+            // Its connector file has errors: nobody knows which keys there are, nor which of them are secret.
+            for (key, value) in &own {
+                self.hide(&child(pointer, key), value);
+            }
+            return self.node(pointer, &mut common, &common_schema);
+        }
         let keys = || keys_of(&common_schema).into_iter().chain(keys_of(&own_schema));
         let mut meant = Vec::new();
         own.retain(|key, _| {
@@ -326,12 +332,20 @@ impl Linter<'_> {
         }
     }
 
+    /// Marks every value at and below `pointer` as secret.
+    fn hide(&mut self, pointer: &str, value: &Value) {
+        self.marks.secrets.insert(pointer.to_owned());
+        if let Value::Object(entries) = value {
+            entries.iter().for_each(|(key, value)| self.hide(&child(pointer, key), value));
+        }
+    }
+
     fn unknown_connector(&mut self, pointer: &str, kind: &str) {
         if CONNECTORS_NOT_YET.contains(&kind) {
             return self.not_yet_value(pointer, kind);
         }
         let registry = self.registry;
-        let known: Vec<&str> = registry.all().iter().map(|connector| connector.spec().kind.as_ref()).collect();
+        let known: Vec<&str> = registry.all().iter().map(|connector| connector.kind()).collect();
         let hint =
             nearest(kind, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let message = format!("there is no connector `{kind}`{hint}");

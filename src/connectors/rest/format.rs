@@ -40,6 +40,9 @@ pub(super) struct ConnectorFile {
     #[serde(default)]
     #[schemars(extend("x-template" = "plain"))]
     pub headers: Map<String, Value>,
+    /// A request that proves that the connection is let in, and changes nothing: what `check --live` sends. It sees
+    /// `settings` only.
+    pub login: Option<CallFile>,
     /// Requests before each operation, in order: a session, a number that the system wants. What they gave is
     /// `before.NAME`.
     #[serde(default)]
