@@ -7,9 +7,13 @@
 #[cfg(test)]
 mod conformance;
 pub mod faulty;
+mod find;
 pub mod hidden;
 mod intake;
+pub mod postgres;
 pub mod sqlite;
+mod standing;
+mod values;
 
 pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
 use serde::{Deserialize, Serialize};

@@ -34,9 +34,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use self::checkpoint::Checkpointer;
 pub use self::open::{Mode, OpenOptions, QUEUE_MAX};
-use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
+use super::find::{IdPart, newest};
 use super::{
     Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
     RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
@@ -128,7 +128,7 @@ impl SqliteStore {
             ids.extend(page.found);
             next = page.next;
         }
-        read::newest(&mut ids, limit);
+        newest(&mut ids, limit);
         Ok(ids)
     }
 
