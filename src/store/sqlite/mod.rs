@@ -10,6 +10,7 @@
 #![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
 
 mod browse;
+pub mod care;
 mod checkpoint;
 mod claim;
 mod intake;
