@@ -98,7 +98,20 @@ impl PostgresStore {
             .enable_all()
             .build()
             .map_err(|error| StoreError::Unusable(format!("cannot start the store's threads: {error}")))?;
-        let handle = runtime.handle().clone();
+        match Self::open_on(runtime.handle(), options) {
+            Ok(mut store) => {
+                store.runtime = Some(runtime);
+                Ok(store)
+            }
+            Err(error) => {
+                // Dropping it would wait, which whoever stands in a runtime of their own must not.
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    fn open_on(handle: &Handle, options: &OpenOptions) -> StoreResult<Self> {
         let reach = open::Reach::new(options)?;
         let serves = options.mode == Mode::Serve;
         // One connection listens, on top of the pool.
@@ -112,11 +125,11 @@ impl PostgresStore {
         let (writers, writing) = match options.mode {
             Mode::Read => (None, Vec::new()),
             Mode::Serve | Mode::Write => {
-                let (writers, tasks) = Writers::start(&handle, &pool, &wake, QUEUE_MAX);
+                let (writers, tasks) = Writers::start(handle, &pool, &wake, QUEUE_MAX);
                 (Some(writers), tasks)
             }
         };
-        Ok(Self { shared, writers, writing, runtime: Some(runtime), handle })
+        Ok(Self { shared, writers, writing, runtime: None, handle: handle.clone() })
     }
 
     fn writers(&self) -> StoreResult<&Writers> {
