@@ -1,4 +1,4 @@
-//! The verbs that hand runs out and take them back: claim, rescue, release, cancel.
+//! The verbs that hand runs out and take them back: claim, release, cancel.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use super::send::query;
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
-use crate::store::standing::{CODE_POISON, CODE_UNREADABLE};
-use crate::store::{CancelAnswer, LaneWant, Rescued, STRIKES_MAX, SUSPECT_STRIKES, StepRow, StoredRun, gated_flow};
+use crate::store::standing::CODE_UNREADABLE;
+use crate::store::{CancelAnswer, LaneWant, SUSPECT_STRIKES, StepRow, StoredRun, gated_flow};
 
 /// Runs that one slice of maintenance touches.
-const SLICE_ROWS: i64 = 64;
+pub(super) const SLICE_ROWS: i64 = 64;
 
 /// The advisory lock under which a suspect is chosen: `LEAD` in ASCII, and the schema.
 const SQL_LOCK_SUSPECTS: &str = "SELECT pg_try_advisory_xact_lock(1279607108, hashtext(current_schema()::text))";
@@ -171,35 +171,6 @@ pub(super) async fn give_back(conn: &ClientWrapper, owner: &str, runs: &[(RunId,
                WHERE runs.run_id = c.run_id AND runs.epoch = c.epoch AND runs.owner = $3";
     conn.execute(&conn.prepare_cached(sql).await?, &[&runs, &epochs, &owner]).await?;
     Ok(())
-}
-
-/// Registers a node's life. Every other one is over.
-pub(super) async fn register(conn: &ClientWrapper, owner: &str, now: Micros) -> Done<()> {
-    let others = conn.prepare_cached("DELETE FROM nodes WHERE node_id <> $1").await?;
-    let own = "INSERT INTO nodes (node_id, name, started_at, lease_until, version) VALUES ($1, '', $2, NULL, $3) \
-               ON CONFLICT (node_id) DO NOTHING";
-    conn.execute(&others, &[&owner]).await?;
-    conn.execute(&conn.prepare_cached(own).await?, &[&owner, &now, &env!("CARGO_PKG_VERSION")]).await?;
-    Ok(())
-}
-
-/// One slice of [`Store::rescue`](crate::store::Store::rescue). A run that is to be cancelled is not held: cancelling
-/// it starts nothing that could kill the process once more.
-pub(super) async fn rescue_slice(conn: &ClientWrapper, owner: &str, now: Micros) -> Done<Rescued> {
-    let sql = "WITH dead AS MATERIALIZED (SELECT run_id FROM runs WHERE owner IS NOT NULL AND owner <> $1 LIMIT $5 \
-                 FOR NO KEY UPDATE SKIP LOCKED) \
-               UPDATE runs SET owner = NULL, due_at = $2, epoch = epoch + 1, strikes = strikes + 1, \
-                 status = CASE WHEN strikes >= $3 AND NOT cancel THEN 'held' ELSE 'queued' END, \
-                 code = CASE WHEN strikes >= $3 AND NOT cancel THEN $4 ELSE code END \
-               FROM dead WHERE runs.run_id = dead.run_id RETURNING status";
-    let statement = conn.prepare_cached(sql).await?;
-    let strikes = i64::from(STRIKES_MAX);
-    let mut rescued = Rescued::default();
-    for row in conn.query(&statement, &[&owner, &now, &strikes, &CODE_POISON, &SLICE_ROWS]).await? {
-        rescued.runs += 1;
-        rescued.held += u64::from(run_status(&row, 0)? == RunStatus::Held);
-    }
-    Ok(rescued)
 }
 
 /// One slice of [`Store::release_held`](crate::store::Store::release_held); answers how many runs it released. Whoever

@@ -5,15 +5,16 @@
 //! the ten of a writer, and the first that finds it well again succeeds: nothing needs a restart.
 //!
 //! `open` and `tls` lead to the database, `migrate` brings it up; `writer` and `queue` group what runs write and `group`
-//! is the transaction of a group (with `columns`, `intake`, `gates` and `secure`); `claim`, `keep` and `prune` hold the
+//! is the transaction of a group (with `columns`, `intake`, `gates` and `secure`); `claim`, `lease`, `keep` and `prune` hold the
 //! other verbs that write, `read` and `browse` those that read; `wake` tells other nodes; `rows` maps values;
-//! `verbs` names each verb.
+//! `verbs` names each verb; `care` is for commands that look after a database.
 //!
 //! The store has a runtime of its own: its connections live as long as it does, whoever asks it from where.
 
 #![allow(clippy::doc_markdown, reason = "PostgreSQL is the name of a thing, not of an item")]
 
 mod browse;
+pub mod care;
 mod claim;
 mod columns;
 mod fault;
@@ -21,6 +22,7 @@ mod gates;
 mod group;
 mod intake;
 mod keep;
+mod lease;
 mod migrate;
 mod open;
 mod prune;
@@ -49,7 +51,7 @@ use tokio::time::timeout;
 use self::fault::{Done, answered, pool_error};
 use self::group::{Outcome, Work};
 pub use self::migrate::VERSION;
-pub use self::open::{OpenOptions, POOL_DEFAULT, POOL_MIN, QUEUE_MAX, bad_url};
+pub use self::open::{OpenOptions, POOL_DEFAULT, POOL_MIN, QUEUE_MAX, bad_url, place};
 use self::wake::Wake;
 use self::writer::Writers;
 use super::find::{IdPart, newest};
@@ -207,11 +209,11 @@ impl PostgresStore {
 
     async fn rescue_all(&self, owner: &str, now: Micros) -> StoreResult<Rescued> {
         let name = owner.to_owned();
-        self.change(move |conn| async move { claim::register(&conn, &name, now).await }).await?;
+        self.change(move |conn| async move { lease::end_expired(&conn, &name).await }).await?;
         let mut rescued = Rescued::default();
         loop {
             let name = owner.to_owned();
-            let slice = self.call(move |conn| async move { claim::rescue_slice(&conn, &name, now).await }).await?;
+            let slice = self.call(move |conn| async move { lease::rescue_slice(&conn, &name, now).await }).await?;
             if slice.runs == 0 {
                 break;
             }

@@ -69,6 +69,22 @@ pub fn bad_url(url: &str) -> Option<String> {
     parse(url).err()
 }
 
+/// Where `url` leads, to be shown: hosts and database, without user and password.
+pub fn place(url: &str) -> String {
+    let Ok(Parsed { config, .. }) = parse(url) else { return "postgres".to_owned() };
+    let ports = config.get_ports();
+    let host = |(at, host): (usize, &tokio_postgres::config::Host)| {
+        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            tokio_postgres::config::Host::Tcp(name) => format!("{name}:{port}"),
+            #[cfg(unix)]
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+        }
+    };
+    let hosts: Vec<String> = config.get_hosts().iter().enumerate().map(host).collect();
+    format!("postgres {}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+}
+
 /// A URL, read.
 struct Parsed {
     config: tokio_postgres::Config,
@@ -192,6 +208,8 @@ mod tests {
         ] {
             assert_eq!(bad_url(fine), None, "{fine}");
         }
+        let shown = place("postgresql://app:hunter2@db-1:5433,db-2:5434/leads?sslmode=require");
+        assert_eq!(shown, "postgres db-1:5433,db-2:5434/leads");
         for (bad, word) in [
             ("mysql://app:hunter2@localhost/leads", "postgres://"),
             ("postgres://app:hunter2@localhost/leads?sslmode=maybe", "sslmode"),

@@ -1,15 +1,15 @@
 //! The verbs, each to where it is done.
 
 use super::group::{Outcome, Work};
-use super::{PostgresStore, browse, claim, closed, keep, read};
+use super::{PostgresStore, browse, claim, closed, keep, lease, read};
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
 use crate::run::RunStatus;
 use crate::store::find::IdPart;
 use crate::store::{
-    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
-    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
-    TextId,
+    Arrival, CancelAnswer, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant, Life, Live, LiveChange, NewRun,
+    NodeRow, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError,
+    StoreResult, StoredRun, TextId,
 };
 
 impl Store for PostgresStore {
@@ -38,6 +38,20 @@ impl Store for PostgresStore {
     fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
         let owner = owner.to_owned();
         Box::pin(self.claim_all(owner, wants, now))
+    }
+
+    fn heartbeat(&self, life: Life) -> Fut<'_, StoreResult<Heartbeat>> {
+        self.change(move |conn| async move { lease::beat(&conn, &life).await })
+    }
+
+    fn leave(&self, owner: &str) -> Fut<'_, StoreResult<()>> {
+        let owner = owner.to_owned();
+        let left = self.change(move |conn| async move { lease::leave(&conn, &owner).await });
+        Box::pin(async move {
+            left.await?;
+            self.tell().await;
+            Ok(())
+        })
     }
 
     fn rescue(&self, owner: &str, now: Micros) -> Fut<'_, StoreResult<Rescued>> {
@@ -103,6 +117,18 @@ impl Store for PostgresStore {
 
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>> {
         self.change(move |conn| async move { keep::touch_keys(&conn, &used).await })
+    }
+
+    fn now(&self) -> Fut<'_, StoreResult<Micros>> {
+        self.call(move |conn| async move { lease::now(&conn).await })
+    }
+
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
+        self.call(move |conn| async move { lease::nodes(&conn).await })
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>> {
