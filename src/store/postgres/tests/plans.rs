@@ -1,4 +1,4 @@
-//! Each hot query uses the index that was made for it, with a hundred thousand finished runs in the table.
+//! Each hot query uses the index that was made for it, with tens of thousands of finished runs in the table.
 
 use super::*;
 use crate::store::postgres::{claim, columns, intake, lease, prune, read};
@@ -7,9 +7,9 @@ use crate::store::postgres::{claim, columns, intake, lease, prune, read};
 const FILL: &str = "INSERT INTO runs (run_id, flow, text_id, status, is_test, received_at, finished_at, lane, due_at, \
        owner, epoch, strikes, inflight, cancel, key_run, depth, \"trigger\") \
      SELECT id, 'flow-' || n % 20, n % 50, status, false, n, CASE WHEN status = 'succeeded' THEN n END, 'lane-' || n % 10, n, \
-       CASE WHEN status = 'running' THEN 'node-' || n % 4 END, 1, 0, '[]', false, id, 0, '{}' \
+       CASE WHEN status = 'running' THEN 'node-' || n % 4 END, 1, 0, '[]', false, id, 0, repeat('x', 500) \
      FROM (SELECT n, gen_random_uuid() AS id, CASE WHEN n % 500 = 0 THEN 'queued' WHEN n % 500 = 1 THEN 'running' \
-             ELSE 'succeeded' END AS status FROM generate_series(1, 100000) AS n) AS rows; \
+             ELSE 'succeeded' END AS status FROM generate_series(1, 40000) AS n) AS rows; \
      INSERT INTO steps SELECT run_id, '', 'a', 'succeeded', 1, NULL, 1, 2, NULL, 0, '{}' FROM runs; \
      INSERT INTO dedupe SELECT flow, sha256(run_id::text::bytea), run_id, 0, n FROM runs, generate_series(1, 1) AS n";
 
