@@ -72,10 +72,10 @@ async fn choose(conn: &ClientWrapper, wants: &[LaneWant], now: Micros) -> Done<V
     let flows: Vec<&str> =
         wants.iter().filter(|want| want.gate.is_some()).filter_map(|want| gated_flow(&want.lane)).collect();
     let (lock, due) = (conn.prepare_cached(gates::SQL_LOCK).await?, conn.prepare_cached(SQL_DUE).await?);
-    let waits = conn.prepare_cached(SQL_SUSPECT_WAITS).await?;
+    let suspects = conn.prepare_cached(SQL_SUSPECT_WAITS).await?;
     let nobody: Vec<Uuid> = Vec::new();
     let counters = gates::Counters::read(&conn.query(&lock, &[&flows, &nobody]).await?)?;
-    let mut may_suspect = get(&conn.query_one(&waits, &[]).await?, 0)? && is_suspects_turn(conn).await?;
+    let mut may_suspect = get(&conn.query_one(&suspects, &[]).await?, 0)? && is_suspects_turn(conn).await?;
     let mut chosen = Vec::new();
     for want in wants {
         let max = room(&counters, want);

@@ -136,6 +136,12 @@ pub(super) async fn meta_or_insert(conn: &ClientWrapper, key: &str, fresh: &str)
     stored.ok_or_else(|| Fault::unavailable("a value was removed while it was read"))
 }
 
+/// [`Store::set_meta`](crate::store::Store::set_meta).
+pub(super) async fn set_meta(conn: &ClientWrapper, key: &str, value: &str) -> Done<()> {
+    let sql = "INSERT INTO meta (k, v) VALUES ($1, $2) ON CONFLICT (k) DO UPDATE SET v = excluded.v";
+    execute(conn, sql, &[&key, &value]).await.map(drop)
+}
+
 /// [`Store::rotate_key`](crate::store::Store::rotate_key). A slot without a row is at version 1 and in use, so its first
 /// rotation makes version 2.
 pub(super) async fn rotate_key(conn: &ClientWrapper, flow: &str, slot: &str, now: Micros) -> Done<u32> {

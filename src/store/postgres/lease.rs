@@ -42,9 +42,9 @@ pub(super) async fn beat(conn: &ClientWrapper, life: &Life) -> Done<Heartbeat> {
         if until.is_none() {
             conn.execute(&conn.prepare_cached("DELETE FROM nodes WHERE node_id <> $1").await?, &[owner]).await?;
         }
-        let make = "INSERT INTO nodes (node_id, name, started_at, lease_until, version) VALUES ($1, $2, $3, $4, $5) \
+        let begin = "INSERT INTO nodes (node_id, name, started_at, lease_until, version) VALUES ($1, $2, $3, $4, $5) \
                     ON CONFLICT (node_id) DO NOTHING";
-        let made = conn.execute(&conn.prepare_cached(make).await?, &[owner, name, &now, &until, version]).await?;
+        let made = conn.execute(&conn.prepare_cached(begin).await?, &[owner, name, &now, &until, version]).await?;
         // One that was made by this very heartbeat stands, even if it may end at once.
         stands = made > 0;
     }

@@ -5,7 +5,7 @@
 //! the ten of a writer, and the first that finds it well again succeeds: nothing needs a restart.
 //!
 //! `open` and `tls` lead to the database, `migrate` brings it up; `writer` and `queue` group what runs write and `group`
-//! is the transaction of a group (with `columns`, `intake`, `gates` and `secure`); `claim`, `lease`, `keep` and `prune` hold the
+//! is the transaction of a group (with `columns`, `intake`, `gates` and `secure`); `claim`, `lease`, `keep`, `connections` and `prune` hold the
 //! other verbs that write, `read` and `browse` those that read; `wake` tells other nodes; `rows` maps values;
 //! `verbs` names each verb; `care` is for commands that look after a database.
 //!
@@ -17,6 +17,7 @@ mod browse;
 pub mod care;
 mod claim;
 mod columns;
+mod connections;
 mod fault;
 mod gates;
 mod group;

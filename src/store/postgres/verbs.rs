@@ -1,15 +1,15 @@
 //! The verbs, each to where it is done.
 
 use super::group::{Outcome, Work};
-use super::{PostgresStore, browse, claim, closed, keep, lease, read};
+use super::{PostgresStore, browse, claim, closed, connections, keep, lease, read};
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
 use crate::run::RunStatus;
 use crate::store::find::IdPart;
 use crate::store::{
-    Arrival, CancelAnswer, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant, Life, Live, LiveChange, NewRun,
-    NodeRow, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError,
-    StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
+    RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId, Turn,
 };
 
 impl Store for PostgresStore {
@@ -103,6 +103,41 @@ impl Store for PostgresStore {
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>> {
         let (key, fresh) = (key.to_owned(), fresh.to_owned());
         self.change(move |conn| async move { keep::meta_or_insert(&conn, &key, &fresh).await })
+    }
+
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.change(move |conn| async move { keep::set_meta(&conn, &key, &value).await })
+    }
+
+    fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {
+        let noting = self.change(move |conn| async move { connections::note(&conn, &notes).await });
+        Box::pin(async move {
+            let answers = noting.await?;
+            if answers.iter().any(|noted| noted.turn != Turn::None) {
+                self.tell().await;
+            }
+            Ok(answers)
+        })
+    }
+
+    fn probe_connection(
+        &self,
+        connection: &str,
+        settings_digest: &str,
+        seq: i64,
+        until: Micros,
+    ) -> Fut<'_, StoreResult<Option<ConnectionState>>> {
+        let (connection, digest) = (connection.to_owned(), settings_digest.to_owned());
+        self.change(move |conn| async move { connections::probe(&conn, &connection, &digest, seq, until).await })
+    }
+
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>> {
+        self.call(move |conn| async move { connections::all(&conn).await })
+    }
+
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>> {
+        self.call(move |conn| async move { connections::waiting(&conn).await })
     }
 
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>> {

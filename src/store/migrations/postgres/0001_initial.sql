@@ -227,3 +227,27 @@ CREATE TABLE live (
     loaded_at  bigint NOT NULL
 );
 CREATE INDEX live_text ON live (text_id);
+
+-- What is known of a connection under given settings: throttled, down, held, or well.
+CREATE TABLE connection_state (
+    connection      text COLLATE "C" NOT NULL,
+    settings_digest text COLLATE "C" NOT NULL,
+    seq             bigint NOT NULL,
+    seen_at         bigint NOT NULL,
+    paused_until    bigint NOT NULL,
+    pauses          bigint NOT NULL,
+    breaker         text NOT NULL CHECK (breaker IN ('closed', 'open', 'held')),
+    failures        bigint NOT NULL,
+    held_code       text,
+    blocked_since   bigint,
+    probes          bigint NOT NULL,
+    next_probe_at   bigint,
+    last_ok_at      bigint,
+    last_error_at   bigint,
+    last_error      text,
+    throttled_times bigint NOT NULL,
+    opened_times    bigint NOT NULL,
+    held_times      bigint NOT NULL,
+    PRIMARY KEY (connection, settings_digest),
+    CHECK ((breaker = 'closed') = (blocked_since IS NULL))
+);

@@ -1,7 +1,7 @@
 //! Each hot query uses the index that was made for it, with tens of thousands of finished runs in the table.
 
 use super::*;
-use crate::store::postgres::{claim, columns, intake, lease, prune, read};
+use crate::store::postgres::{claim, columns, connections, intake, lease, prune, read};
 
 /// Finished runs, and a few that wait or are owned, as the planner would find them after months.
 const FILL: &str = "INSERT INTO runs (run_id, flow, text_id, status, is_test, received_at, finished_at, lane, due_at, \
@@ -38,6 +38,7 @@ async fn hot_queries_walk_their_index() {
         (claim::SQL_SUSPECT, "using runs_suspect on runs"),
         (claim::SQL_SUSPECT_IN_WORK, "runs_suspect_owned"),
         (claim::SQL_SUSPECT_WAITS, "runs_suspect"),
+        (connections::SQL_WAITING, "runs_due"),
         (lease::SQL_RESCUE, "runs_owned"),
         (read::SQL_OWNED, "runs_owned"),
         (read::SQL_CANCEL_REQUESTS, "runs_owned"),
