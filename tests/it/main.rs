@@ -17,6 +17,7 @@ mod faulty_flows;
 mod held;
 mod http_answers;
 mod main_path;
+mod nodes;
 mod postgres;
 mod properties;
 mod readme;
