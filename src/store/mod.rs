@@ -12,6 +12,7 @@ mod intake;
 mod lease;
 pub mod memory;
 pub mod sqlite;
+pub mod wired;
 
 pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
 pub use lease::{Heartbeat, Life, NodeRow, Rescued, STRIKES_MAX, SUSPECT_STRIKES, Term};

@@ -24,6 +24,7 @@ mod reload_edits;
 mod reload_model;
 mod reload_pinned;
 mod reload_settings;
+mod simulation;
 mod smtp;
 mod smtp_flow;
 mod support;
