@@ -35,7 +35,7 @@ impl Action for AppendVariable {
             keys: declared::<Keys>(),
             outputs: &[],
             example: "name: collect_name\ntype: append_variable\nvariable: names\nvalue: \"{{trigger.body.UserDetails.FirstName}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

@@ -28,7 +28,7 @@ impl Action for Compose {
             keys: declared::<Keys>(),
             outputs: &[("(itself)", "the value of `inputs`: `actions.NAME.outputs`, `actions.NAME.outputs.KEY`")],
             example: "name: full_name\ntype: compose\ninputs: \"{{trigger.body.UserDetails.FirstName}} {{trigger.body.UserDetails.LastName}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

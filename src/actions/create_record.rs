@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Action, Next, StartContext};
 use crate::connectors::{self, OnDuplicate, Operation, declared};
-use crate::flow::catalogue::{ActionSpec, Serves};
+use crate::flow::catalogue::{ActionSpec, OperationKind};
 use crate::run::Failure;
 use crate::template::kind_of;
 
@@ -47,7 +47,7 @@ impl Action for CreateRecord {
                 ("raw", "the system's answer, or null"),
             ],
             example: "name: create_lead\ntype: create_record\nconnection: crm\nentity: leads\nfields:\n  subject: \"{{trigger.body.OfferTitle}}\"\n  emailaddress1: \"{{trigger.body.UserDetails.Email}}\"\n  leadsourcecode: 8\n",
-            serves: Some(Serves::Records),
+            operation: Some(OperationKind::Create),
             connection_required: true,
             blank_guard: Some("fields"),
             leaves_the_machine: true,
@@ -73,7 +73,7 @@ impl Action for CreateRecord {
         };
         Ok(Next::Effect(Box::new(Operation::CreateRecord(connectors::CreateRecord {
             entity: keys.entity,
-            fields: Value::Object(fields),
+            fields,
             on_duplicate: keys.on_duplicate.unwrap_or_default(),
         }))))
     }
@@ -96,7 +96,7 @@ mod tests {
         let next = CreateRecord.start(&inputs, &StartContext::for_tests()).expect("starts");
         let Next::Effect(operation) = next else { panic!("an effect") };
         let Operation::CreateRecord(create) = *operation else { panic!("a record") };
-        assert_eq!(create.fields, json!({"b": "", "c": 8, "d": {"e": null}}));
+        assert_eq!(Value::Object(create.fields), json!({"b": "", "c": 8, "d": {"e": null}}));
         assert_eq!((create.entity.as_str(), create.on_duplicate), ("leads", OnDuplicate::Ok));
     }
 

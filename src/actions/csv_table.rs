@@ -28,7 +28,7 @@ impl Action for CsvTable {
             keys: declared::<Keys>(),
             outputs: &[("(itself)", "the text: a line of headers and one line for each item, each ended by CR LF")],
             example: "name: contacts_csv\ntype: csv_table\nfrom: \"{{trigger.body.Contacts}}\"\ncolumns:\n  - Email\n  - header: Full name\n    value: \"{{item.FirstName}} {{item.LastName}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

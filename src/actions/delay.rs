@@ -41,7 +41,7 @@ impl Action for Delay {
             keys: declared::<Keys>(),
             outputs: &[],
             example: "name: cool_off\ntype: delay\nfor: 10m\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

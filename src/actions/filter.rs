@@ -34,7 +34,7 @@ impl Action for Filter {
             keys: declared::<Keys>(),
             outputs: &[("(itself)", "the list of those items, in the order of `from`")],
             example: "name: decision_makers\ntype: filter\nfrom: \"{{trigger.body.Contacts}}\"\nwhere: \"{{equals item.Role 'Owner'}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

@@ -26,7 +26,7 @@ impl Action for HtmlTable {
             keys: declared::<Keys>(),
             outputs: &[("(itself)", "the text: `html` of a mail takes it as it is")],
             example: "name: contacts_table\ntype: html_table\nfrom: \"{{trigger.body.Contacts}}\"\ncolumns:\n  - Email\n  - header: Full name\n    value: \"{{item.FirstName}} {{item.LastName}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::input::{self, Pairs, Text};
 use super::{Action, Next, StartContext};
 use crate::connectors::{HttpCall, Operation, declared};
-use crate::flow::catalogue::{ActionSpec, OwnFinding, Serves};
+use crate::flow::catalogue::{ActionSpec, OperationKind, OwnFinding};
 use crate::outbound::HttpBody;
 use crate::run::Failure;
 
@@ -51,7 +51,7 @@ impl Action for Http {
                 ("body", "JSON when the answer is JSON, else text; null when empty"),
             ],
             example: "name: tell_erp\ntype: http\nmethod: POST\nurl: https://erp.example.com/leads\nheaders:\n  X-Offer: \"{{trigger.body.OfferTitle}}\"\nbody:\n  email: \"{{trigger.body.UserDetails.Email}}\"\n",
-            serves: Some(Serves::Http),
+            operation: Some(OperationKind::Http),
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: true,

@@ -35,7 +35,7 @@ impl Action for IncrementVariable {
             keys: declared::<Keys>(),
             outputs: &[],
             example: "name: count_attempt\ntype: increment_variable\nvariable: attempts\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

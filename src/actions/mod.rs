@@ -30,7 +30,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::clock::Micros;
-use crate::connectors::Operation;
+use crate::connectors::{Operation, Registry};
 use crate::flow::catalogue::{ActionSpec, Catalogue};
 use crate::run::Failure;
 use crate::run::variables::Change;
@@ -71,13 +71,18 @@ pub fn start(action: &dyn Action, written: &Tree, inputs: &Value, cx: &StartCont
     action.start(inputs, cx)
 }
 
-/// The catalogue of all actions and connectors, for the compiler.
+/// The catalogue of all actions and of the connectors that come with leadflow, for the compiler.
 pub fn catalogue() -> Catalogue {
-    let actions = ALL.iter().map(|action| action.spec()).chain(crate::flow::control::specs()).collect();
-    Catalogue::new(actions, crate::connectors::ALL.iter().map(|connector| connector.spec()).collect())
+    catalogue_with(Registry::builtin())
 }
 
-/// The same catalogue, made once for the whole process.
+/// The catalogue of all actions and of these connectors.
+pub fn catalogue_with(connectors: &Registry) -> Catalogue {
+    let actions = ALL.iter().map(|action| action.spec()).chain(crate::flow::control::specs()).collect();
+    Catalogue::new(actions, connectors.specs())
+}
+
+/// The catalogue of the connectors that come with leadflow, made once for the whole process.
 pub fn shared_catalogue() -> Arc<Catalogue> {
     static SHARED: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(catalogue()));
     Arc::clone(&SHARED)
@@ -205,7 +210,7 @@ mod tests {
                 assert!(!key.to_string().contains("\"null\""), "{}.{name}: a key that is there has a value", spec.kind);
                 assert!(!key.to_string().contains("$ref"), "{}.{name}: inlined", spec.kind);
             }
-            assert_eq!(properties.contains_key("connection"), spec.serves.is_some(), "{}", spec.kind);
+            assert_eq!(properties.contains_key("connection"), spec.operation.is_some(), "{}", spec.kind);
             let example = spec.example.lines().filter(|line| !line.starts_with(' '));
             for key in example.filter_map(|line| line.split(':').next()) {
                 assert!(COMMON.contains(&key) || properties.contains_key(key), "{}: `{key}` in its example", spec.kind);

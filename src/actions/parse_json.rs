@@ -40,7 +40,7 @@ impl Action for ParseJson {
             keys: declared::<Keys>(),
             outputs: &[("(itself)", "the value: `actions.NAME.outputs.KEY`")],
             example: "name: details\ntype: parse_json\ncontent: \"{{trigger.body.Description}}\"\nschema:\n  type: object\n  required: [seats]\n  properties:\n    seats: { type: integer }\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

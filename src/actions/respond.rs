@@ -47,7 +47,7 @@ impl Action for Respond {
             keys: declared::<Keys>(),
             outputs: &[],
             example: "name: answer\ntype: respond\nstatus: 200\nbody:\n  received: \"{{run.id}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

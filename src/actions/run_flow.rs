@@ -43,7 +43,7 @@ impl Action for RunFlow {
             keys: declared::<Keys>(),
             outputs: &[("(itself)", "the `body` that the other flow responds with; null when it ends well without")],
             example: "name: score\ntype: run_flow\nflow: score-lead\nbody:\n  email: \"{{trigger.body.UserDetails.Email}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

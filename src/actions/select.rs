@@ -32,7 +32,7 @@ impl Action for Select {
             keys: declared::<Keys>(),
             outputs: &[("(itself)", "the list, in the order of `from`")],
             example: "name: contacts\ntype: select\nfrom: \"{{trigger.body.Contacts}}\"\nmap:\n  number: \"{{item_index}}\"\n  email: \"{{toLower item.Email}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::input::{self, Text};
 use super::{Action, Next, StartContext};
 use crate::connectors::{self, Operation, declared};
-use crate::flow::catalogue::{ActionSpec, Serves};
+use crate::flow::catalogue::{ActionSpec, OperationKind};
 use crate::outbound::Attachment;
 use crate::run::Failure;
 use crate::template::Tree;
@@ -103,7 +103,7 @@ impl Action for SendEmail {
             keys: declared::<Keys>(),
             outputs: &[("message_id", "the mail's Message-ID: the same for every repeat")],
             example: "name: notify_sales\ntype: send_email\nconnection: mail\nto: sales@contoso.com\nsubject: \"New lead: {{trigger.body.OfferTitle}}\"\nbody: |\n  {{trigger.body.UserDetails.FirstName}} {{trigger.body.UserDetails.LastName}}\n",
-            serves: Some(Serves::Email),
+            operation: Some(OperationKind::Email),
             connection_required: true,
             blank_guard: None,
             leaves_the_machine: true,

@@ -35,7 +35,7 @@ impl Action for SetVariable {
             keys: declared::<Keys>(),
             outputs: &[],
             example: "name: remember_country\ntype: set_variable\nvariable: country\nvalue: \"{{trigger.body.UserDetails.Country}}\"\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

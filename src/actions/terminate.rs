@@ -91,7 +91,7 @@ impl Action for Terminate {
             keys: declared::<Keys>(),
             outputs: &[],
             example: "name: give_up\ntype: terminate\nstatus: failed\ncode: no_email\nmessage: the lead has no address\n",
-            serves: None,
+            operation: None,
             connection_required: false,
             blank_guard: None,
             leaves_the_machine: false,

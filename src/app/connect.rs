@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::connectors::{self, Reach};
+use crate::connectors::{self, Opened as OpenedKind, Reach, Registry};
 use crate::engine::ports::{Connections, Limits, OpenConnection};
 use crate::outbound::Transport;
 use crate::outbound::http::{AllowPrivate, HttpTransport};
@@ -65,6 +65,7 @@ pub(super) fn open(settings: &Settings, before: Option<&Opened>) -> anyhow::Resu
 
 /// What every connection starts from.
 struct Common {
+    registry: Arc<Registry>,
     reach: Reach,
     allow_private: Vec<String>,
 }
@@ -76,34 +77,36 @@ impl Common {
         reach.http.response_bytes_max = settings.limits.response_bytes_max;
         reach.http.ca = read_all(&settings.outbound_ca)?;
         reach.http.allow_private = allow_private(&settings.outbound_allow_private, &[])?;
-        Ok(Self { reach, allow_private: settings.outbound_allow_private.clone() })
+        let registry = Arc::clone(&settings.connectors);
+        Ok(Self { registry, reach, allow_private: settings.outbound_allow_private.clone() })
     }
 
     fn is_like(&self, other: &Self) -> bool {
         let (http, others) = (&self.reach.http, &other.reach.http);
-        self.allow_private == other.allow_private
+        Arc::ptr_eq(&self.registry, &other.registry)
+            && self.allow_private == other.allow_private
             && http.response_bytes_max == others.response_bytes_max
             && http.ca == others.ca
     }
 
     fn open(&self, name: &str, made_of: &MadeOf) -> anyhow::Result<OpenConnection> {
         let connection = &made_of.connection;
-        let connector = connectors::find(&connection.kind)
+        let connector = self
+            .registry
+            .find(&connection.kind)
             .with_context(|| format!("connection `{name}`: there is no connector type `{}`", connection.kind))?;
         let mut reach = self.reach.clone();
         reach.ca.clone_from(&made_of.authorities);
         reach.http.allow_private = allow_private(&self.allow_private, &connection.allow_private)
             .with_context(|| format!("connection `{name}`"))?;
-        let transport = connector
-            .connect(&connection.settings, &reach)
+        let opened = connector
+            .open(&connection.settings, &reach)
             .map_err(|message| anyhow::anyhow!("connection `{name}`: {message}"))?;
+        let concurrency = connection.concurrency.unwrap_or(made_of.workers);
         Ok(OpenConnection {
-            name: name.to_owned(),
-            connector,
-            transport,
-            concurrency: connection.concurrency.unwrap_or(made_of.workers),
             timeout: connection.timeout,
             retry: connection.retry,
+            ..OpenConnection::new(name, connector.as_ref(), opened, concurrency)
         })
     }
 
@@ -111,14 +114,9 @@ impl Common {
     fn plain_http(&self, workers: usize) -> anyhow::Result<OpenConnection> {
         let transport =
             HttpTransport::anonymous(&self.reach.http).map_err(|message| anyhow::anyhow!("outbound: {message}"))?;
-        Ok(OpenConnection {
-            name: String::new(),
-            connector: &connectors::http::Http,
-            transport: Transport::Http(Arc::new(transport)),
-            concurrency: workers,
-            timeout: None,
-            retry: None,
-        })
+        let connector = connectors::http::Http::default();
+        let opened = OpenedKind { dialect: Arc::new(connector), transport: Transport::Http(Arc::new(transport)) };
+        Ok(OpenConnection::new("", &connector, opened, workers))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::keys::{self, Key};
 use super::{Exit, output, reference};
 use crate::actions;
-use crate::connectors;
+use crate::connectors::Registry;
 use crate::diagnostic::codes::{self, CodeDoc};
 use crate::diagnostic::nearest;
 use crate::flow::catalogue::{ActionSpec, ConnectorSpec};
@@ -20,7 +20,7 @@ pub(super) fn run(word: Option<&str>, markdown: bool) -> Exit {
     // One word may name several things: `http` is an action, a connector and a family of codes.
     let texts: Vec<String> = [
         actions::catalogue().action(&word.to_ascii_lowercase()).map(action),
-        connectors::find(word).map(|found| connector(&found.spec())),
+        Registry::builtin().find(word).map(|found| connector(found.spec())),
         helpers::find(word).map(helper),
         block(word),
         function(word),
@@ -40,7 +40,7 @@ pub(super) fn run(word: Option<&str>, markdown: bool) -> Exit {
 fn words() -> Vec<&'static str> {
     let codes = codes::CODES.iter().map(|doc| doc.code);
     let actions = actions::catalogue().actions.into_iter().map(|action| action.kind);
-    let connectors = connectors::ALL.iter().map(|connector| connector.spec().kind);
+    let connectors = Registry::builtin().all().iter().map(|connector| connector.spec().kind.as_ref());
     let functions = helpers::PATHS.iter().map(|path| path.function);
     codes.chain(actions).chain(helpers::names()).chain(connectors).chain(functions).collect()
 }
@@ -72,10 +72,10 @@ fn everything() -> String {
         .collect();
     text.push_str(&table(&rows));
     let _ = writeln!(text, "{}", style.bold("connectors"));
-    let rows: Vec<Vec<String>> = connectors::ALL
-        .iter()
-        .map(|connector| connector.spec())
-        .map(|spec| vec![spec.kind.into(), spec.summary.into()])
+    let rows: Vec<Vec<String>> = Registry::builtin()
+        .specs()
+        .into_iter()
+        .map(|spec| vec![spec.kind.into_owned(), spec.summary.into_owned()])
         .collect();
     text.push_str(&table(&rows));
     text.push_str("\nleadflow explain WORD; leadflow explain --markdown: all of it\n");

@@ -159,7 +159,7 @@ fn power_automate(text: &mut String) {
 }
 
 fn connector(text: &mut String, spec: &ConnectorSpec) {
-    let _ = writeln!(text, "### `{}`\n\n{}\n", spec.kind, sentence(spec.summary));
+    let _ = writeln!(text, "### `{}`\n\n{}\n", spec.kind, sentence(&spec.summary));
     let keys = keys::of(spec.settings.as_value());
     if !keys.is_empty() {
         text.push_str(&key_table(keys));

@@ -6,18 +6,24 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Connector, HttpCall, OpContext, Operation, Outcome, Progress, Reach, declared, not_served, unexpected};
-use crate::flow::catalogue::{ConnectorSpec, Repeat, Serves};
+use super::{
+    Connector, Dialect, HttpCall, OpContext, Opened, Operation, Outcome, Progress, Reach, Talk, declared, not_served,
+    refused, spec_once, unexpected,
+};
+use crate::flow::catalogue::{ConnectorSpec, OperationKind, Repeat};
 use crate::outbound::http::{Credentials, HttpTransport, Origin};
 use crate::outbound::{Effect, HttpReply, HttpRequest, Reply, Transport};
-use crate::run::Failure;
+use crate::run::{Class, Failure};
 
 /// The header by which a receiver recognises a repeat.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Any HTTP API.
-#[derive(Debug, Clone, Copy)]
-pub struct Http;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Http {
+    /// Whether the connection has credentials: a 401 then refuses them, and not only the request.
+    authenticated: bool,
+}
 
 /// A connection of type `http`.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
@@ -39,19 +45,19 @@ struct Settings {
 }
 
 impl Connector for Http {
-    fn spec(&self) -> ConnectorSpec {
-        ConnectorSpec {
-            kind: "http",
-            summary: "any HTTP API",
+    fn spec(&self) -> &ConnectorSpec {
+        spec_once!(ConnectorSpec {
+            kind: "http".into(),
+            summary: "any HTTP API".into(),
             settings: declared::<Settings>(),
-            serves: Serves::Http,
             // The Idempotency-Key header goes with every request, but nobody knows whether the other side looks at it.
-            repeat: Repeat::Unsafe,
-        }
+            operations: vec![(OperationKind::Http, Repeat::Unsafe)],
+        })
     }
 
-    fn connect(&self, settings: &Value, reach: &Reach) -> Result<Transport, String> {
+    fn open(&self, settings: &Value, reach: &Reach) -> Result<Opened, String> {
         let settings: Settings = super::read(settings)?;
+        let authenticated = !matches!(settings.auth, Credentials::None);
         let origin = Origin {
             base_url: settings.base_url,
             headers: settings.headers.into_iter().collect(),
@@ -59,9 +65,12 @@ impl Connector for Http {
             auth: settings.auth,
         };
         let client = reach.http.clone().with_ca(&reach.ca);
-        Ok(Transport::Http(Arc::new(HttpTransport::connection(&client, origin)?)))
+        let transport = Transport::Http(Arc::new(HttpTransport::connection(&client, origin)?));
+        Ok(Opened { dialect: Arc::new(Self { authenticated }), transport })
     }
+}
 
+impl Dialect for Http {
     fn start(&self, operation: &Operation, cx: &OpContext<'_>) -> Result<Effect, Failure> {
         let Operation::Http(call) = operation else { return Err(not_served(cx.connection)) };
         let mut headers = call.headers.clone();
@@ -78,17 +87,17 @@ impl Connector for Http {
         }))
     }
 
-    fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, _: u32, reply: Reply) -> Progress {
+    fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, _: &mut Talk, reply: Reply) -> Progress {
         match (operation, reply) {
             (Operation::Http(call), Reply::Http(reply)) => {
-                Progress::Done(judge(&asked(call, cx), reply, cx.possible_repeat))
+                Progress::Done(self.judge(&asked(call, cx), reply, cx.possible_repeat))
             }
             (_, Reply::Failed(failure)) => Progress::Done(Err(failure)),
             _ => unexpected(),
         }
     }
 
-    fn simulate(&self, _: &Operation, _: &OpContext<'_>, _: &Effect) -> Reply {
+    fn simulate(&self, _: &Operation, _: &OpContext<'_>, _: &Talk, _: &Effect) -> Reply {
         Reply::Http(HttpReply { status: 200, headers: Vec::new(), body: Value::Null, retry_after: None })
     }
 }
@@ -104,25 +113,17 @@ fn asked(call: &HttpCall, cx: &OpContext<'_>) -> String {
     }
 }
 
-/// 2xx is success. 408, 429 and 5xx may work later: the other side said that it did not do it. The rest never will.
-fn judge(asked: &str, reply: HttpReply, possible_repeat: bool) -> Result<Outcome, Failure> {
-    let status = reply.status;
-    if (200..=299).contains(&status) {
-        return Ok(Outcome { outputs: outputs(reply), outcome: None, possible_repeat });
+impl Http {
+    fn judge(self, asked: &str, reply: HttpReply, possible_repeat: bool) -> Result<Outcome, Failure> {
+        if (200..=299).contains(&reply.status) {
+            return Ok(Outcome::new(outputs(reply)).flagged(possible_repeat));
+        }
+        let failure = refused(asked, &reply, None);
+        Err(match failure.class {
+            Class::Credentials if !self.authenticated => Failure { class: Class::Terminal, ..failure },
+            _ => failure,
+        })
     }
-    let code = format!("http_{status}");
-    let message = format!("{asked} was answered with {}", named(status));
-    Err(match status {
-        408 | 429 | 500..=599 => Failure { retry_after: reply.retry_after, ..Failure::retryable(code, message) },
-        300..=399 => Failure::terminal(code, format!("{message}; redirects are not followed: write the final URL")),
-        401 | 403 => Failure::terminal(code, format!("{message}; check the credentials (`auth` of the connection)")),
-        _ => Failure::terminal(code, message),
-    })
-}
-
-fn named(status: u16) -> String {
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
 }
 
 /// Cookies stay out: they are credentials of a session that nobody continues.
@@ -145,8 +146,7 @@ fn outputs(reply: HttpReply) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectors::context_for_tests;
-    use crate::run::Class;
+    use crate::connectors::{context_for_tests, talk_for_tests};
 
     fn call(headers: &[(&str, &str)]) -> Operation {
         Operation::Http(HttpCall {
@@ -163,7 +163,7 @@ mod tests {
         let headers = [("set-cookie", "a"), ("x", "1"), ("x", "2")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let reply = Reply::Http(HttpReply { status, headers, body: json!({"ok": true}), retry_after: Some(7) });
-        match Http.on_reply(&call(&[]), &context_for_tests("erp"), 0, reply) {
+        match Http::default().on_reply(&call(&[]), &context_for_tests("erp"), &mut talk_for_tests(), reply) {
             Progress::Done(result) => result,
             Progress::Send(effect) => panic!("{effect:?}"),
         }
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn the_idempotency_key_goes_along_unless_the_flow_sets_its_own() {
         let cx = context_for_tests("erp");
-        let headers = |call: &Operation| match Http.start(call, &cx).expect("starts") {
+        let headers = |call: &Operation| match Http::default().start(call, &cx).expect("starts") {
             Effect::Http(request) => request.headers,
             other => panic!("{other:?}"),
         };
@@ -206,10 +206,13 @@ mod tests {
     fn statuses_are_judged() {
         let outcome = answered(201).expect("success");
         assert_eq!(outcome.outputs, json!({"status_code": 201, "headers": {"x": "1, 2"}, "body": {"ok": true}}));
-        for status in [408, 429, 500, 503, 599] {
+        for status in [408, 500, 599] {
             let failure = answered(status).expect_err("a failure");
             assert_eq!((failure.code, failure.class), (format!("http_{status}"), Class::Retryable));
             assert_eq!(failure.retry_after, Some(7));
+        }
+        for status in [429, 503] {
+            assert_eq!(answered(status).expect_err("a failure").class, Class::Throttled);
         }
         for status in [302, 304, 400, 401, 404, 409, 422] {
             let failure = answered(status).expect_err("a failure");

@@ -1,13 +1,15 @@
 //! Connectors: from an operation to effects, from replies to an outcome. They do no I/O and hold no secret.
 //!
-//! A new kind of connection is one file here and its line in [`ALL`].
+//! A [`Connector`] is a kind of system (`dataverse`); opened with the settings of one connection it gives a [`Dialect`],
+//! which speaks, and a [`Transport`], which carries. A new kind is one file here and its line in [`Registry::builtin`].
 
 pub mod http;
+mod operation;
 pub mod outbox;
+mod outcome;
 pub mod records;
 pub mod smtp;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
@@ -20,17 +22,55 @@ pub use crate::flow::declared::declared;
 use crate::ids::{IdempotencyKey, RunId};
 use crate::outbound::http::HttpClientSettings;
 use crate::outbound::outbox::Outbox as OutboxFolder;
-use crate::outbound::{Attachment, Effect, HttpBody, Reply, Transport};
+use crate::outbound::{Effect, Reply, Transport};
 use crate::run::Failure;
+pub use operation::{
+    CreateRecord, GetRecord, HttpCall, ListRecords, OnDuplicate, Operation, SendEmail, Target, UpdateRecord,
+    UpsertRecord,
+};
+pub use outcome::{Did, Outcome, Written, named, refused};
 
-/// Every connector type, in the order of the reference.
-pub const ALL: &[&dyn Connector] = &[&records::Records, &outbox::Outbox, &smtp::Smtp, &http::Http];
+/// The kinds of connection that leadflow.yaml can name.
+#[derive(Clone, Default)]
+pub struct Registry {
+    kinds: Vec<Arc<dyn Connector>>,
+}
 
-/// The connector type `kind`.
-pub fn find(kind: &str) -> Option<&'static dyn Connector> {
-    static BY_KIND: LazyLock<HashMap<&str, &dyn Connector>> =
-        LazyLock::new(|| ALL.iter().map(|connector| (connector.spec().kind, *connector)).collect());
-    BY_KIND.get(kind).copied()
+impl Registry {
+    /// The kinds that come with leadflow, in the order of the reference.
+    pub fn builtin() -> &'static Arc<Self> {
+        static BUILTIN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
+            let kinds: Vec<Arc<dyn Connector>> = vec![
+                Arc::new(records::Records),
+                Arc::new(outbox::Outbox),
+                Arc::new(smtp::Smtp),
+                Arc::new(http::Http::default()),
+            ];
+            Arc::new(Registry { kinds })
+        });
+        &BUILTIN
+    }
+
+    /// The kind `kind`.
+    pub fn find(&self, kind: &str) -> Option<&Arc<dyn Connector>> {
+        self.kinds.iter().find(|connector| connector.spec().kind == kind)
+    }
+
+    /// Every kind, in the order of the reference.
+    pub fn all(&self) -> &[Arc<dyn Connector>] {
+        &self.kinds
+    }
+
+    /// Every kind's declaration.
+    pub fn specs(&self) -> Vec<ConnectorSpec> {
+        self.kinds.iter().map(|connector| connector.spec().clone()).collect()
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.kinds.iter().map(|connector| &connector.spec().kind)).finish()
+    }
 }
 
 /// What a connection needs besides its own settings to reach the other side.
@@ -75,83 +115,6 @@ fn not_served(connection: &str) -> Failure {
     Failure::terminal("wrong_connection", message)
 }
 
-/// What an action asks of a connection.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Operation {
-    /// Make a record.
-    CreateRecord(CreateRecord),
-    /// Send a mail.
-    SendEmail(SendEmail),
-    /// Call HTTP.
-    Http(HttpCall),
-}
-
-/// Make a record.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CreateRecord {
-    /// The entity (a CRM table).
-    pub entity: String,
-    /// Its fields, nulls left out.
-    pub fields: Value,
-    /// What a duplicate means.
-    pub on_duplicate: OnDuplicate,
-}
-
-/// What a duplicate means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnDuplicate {
-    /// The action succeeds with the existing id.
-    #[default]
-    Ok,
-    /// The existing record is updated.
-    Update,
-    /// The action fails.
-    Fail,
-}
-
-/// Send a mail.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SendEmail {
-    /// Sender; `None`: the connection's.
-    pub from: Option<String>,
-    /// Recipients, parsed addresses.
-    pub to: Vec<String>,
-    /// Copies.
-    pub cc: Vec<String>,
-    /// Blind copies.
-    pub bcc: Vec<String>,
-    /// Where answers go.
-    pub reply_to: Vec<String>,
-    /// One line.
-    pub subject: String,
-    /// Text part.
-    pub text: Option<String>,
-    /// HTML part.
-    pub html: Option<String>,
-    /// `low`, `normal`, `high`.
-    pub importance: Option<String>,
-    /// Attachments.
-    pub attachments: Vec<Attachment>,
-}
-
-/// Call HTTP.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HttpCall {
-    /// Upper-case method.
-    pub method: String,
-    /// Absolute, or relative to the connection's base.
-    pub url: String,
-    /// Query parameters.
-    pub query: Vec<(String, String)>,
-    /// Headers.
-    pub headers: Vec<(String, String)>,
-    /// Body.
-    pub body: Option<HttpBody>,
-    /// Whether the whole URL came from a value.
-    pub url_from_value: bool,
-}
-
 /// What a connector may know of the run.
 #[derive(Debug, Clone, Copy)]
 pub struct OpContext<'a> {
@@ -159,12 +122,23 @@ pub struct OpContext<'a> {
     pub connection: &'a str,
     /// The run.
     pub run_id: RunId,
-    /// The run's idempotency key for this operation.
+    /// The idempotency key of the operation: the same for every try, and for every effect of a try.
     pub key: IdempotencyKey,
     /// When the run was received: stable across tries.
     pub received_at: Micros,
     /// Whether an earlier try's outcome was never known.
     pub possible_repeat: bool,
+}
+
+/// How far one try of an operation has come: a try may take several effects.
+#[derive(Debug, Clone)]
+pub struct Talk {
+    /// Which effect was answered, from 0.
+    pub n: u32,
+    /// The idempotency key of that effect.
+    pub key: IdempotencyKey,
+    /// What the dialect notes from one effect to the next: pages so far, the id of a duplicate. Null at first.
+    pub notes: Value,
 }
 
 /// What a connector wants after a reply.
@@ -176,31 +150,41 @@ pub enum Progress {
     Done(Result<Outcome, Failure>),
 }
 
-/// How an operation ended well.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// The action's outputs.
-    pub outputs: Value,
-    /// `created`, `duplicate`, …: shown beside the status.
-    pub outcome: Option<String>,
-    /// The other side may have acted twice.
-    pub possible_repeat: bool,
-}
-
 /// A kind of system.
 pub trait Connector: Send + Sync {
     /// Its declaration.
-    fn spec(&self) -> ConnectorSpec;
-    /// The way to the other side that `settings` (secrets resolved) describe. Opens nothing yet.
+    fn spec(&self) -> &ConnectorSpec;
+    /// What speaks and what carries, for the connection that `settings` (secrets resolved) describe. Opens nothing yet.
     /// The error says what is wrong with the settings, without their values.
-    fn connect(&self, settings: &Value, reach: &Reach) -> Result<Transport, String>;
+    fn open(&self, settings: &Value, reach: &Reach) -> Result<Opened, String>;
+}
+
+/// One connection of leadflow.yaml, ready to be spoken to.
+pub struct Opened {
+    /// What speaks.
+    pub dialect: Arc<dyn Dialect>,
+    /// What carries.
+    pub transport: Transport,
+}
+
+/// How a connection is spoken to, its settings applied. Pure: the same operation gives the same effects.
+pub trait Dialect: Send + Sync {
     /// The first effect of `operation`.
     fn start(&self, operation: &Operation, cx: &OpContext<'_>) -> Result<Effect, Failure>;
-    /// What follows from `reply` to the `n`-th effect (from 0).
-    fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, n: u32, reply: Reply) -> Progress;
-    /// What a dry run takes for the answer to `effect`.
-    fn simulate(&self, operation: &Operation, cx: &OpContext<'_>, effect: &Effect) -> Reply;
+    /// What follows from `reply`.
+    fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, talk: &mut Talk, reply: Reply) -> Progress;
+    /// What a dry run takes for the answer to `effect`, the `talk.n`-th of its try.
+    fn simulate(&self, operation: &Operation, cx: &OpContext<'_>, talk: &Talk, effect: &Effect) -> Reply;
 }
+
+/// Makes a declaration once: it holds a whole schema.
+macro_rules! spec_once {
+    ($make:expr) => {{
+        static SPEC: std::sync::LazyLock<crate::flow::catalogue::ConnectorSpec> = std::sync::LazyLock::new(|| $make);
+        &SPEC
+    }};
+}
+pub(crate) use spec_once;
 
 /// A context with a fixed run, for the connectors' own tests.
 #[cfg(test)]
@@ -210,13 +194,21 @@ pub(crate) fn context_for_tests(connection: &str) -> OpContext<'_> {
     OpContext { connection, run_id, key, received_at: 1_700_000_000_000_000, possible_repeat: false }
 }
 
+/// The talk at its first effect.
+#[cfg(test)]
+pub(crate) fn talk_for_tests() -> Talk {
+    let key = IdempotencyKey::new(RunId::from_bytes([7; 16]), "action", "", 0);
+    Talk { n: 0, key, notes: Value::Null }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_connector_is_declared_whole() {
-        for connector in ALL {
+        let registry = Registry::builtin();
+        for connector in registry.all() {
             let spec = connector.spec();
             let settings = spec.settings.as_value();
             assert_eq!(settings["additionalProperties"], false, "{}: closed", spec.kind);
@@ -225,9 +217,10 @@ mod tests {
                 assert!(key["description"].is_string(), "{}.{name}: documented", spec.kind);
                 assert!(!key.to_string().contains("$ref"), "{}.{name}: inlined", spec.kind);
             }
-            assert_eq!(find(spec.kind).map(|found| found.spec().kind), Some(spec.kind));
+            assert_eq!(registry.find(&spec.kind).map(|found| &found.spec().kind), Some(&spec.kind));
+            assert!(!spec.operations.is_empty(), "{}: does something", spec.kind);
         }
-        let smtp = find("smtp").expect("smtp").spec().settings;
+        let smtp = &registry.find("smtp").expect("smtp").spec().settings;
         assert!(smtp.as_value()["properties"]["auth"].to_string().contains("\"x-secret\":true"));
     }
 
@@ -235,7 +228,9 @@ mod tests {
     fn connections_without_settings_connect_and_others_say_what_is_missing() {
         let data = tempfile::tempdir().expect("a folder");
         let reach = Reach::new(data.path());
-        let connect = |kind: &str, settings: Value| find(kind).expect("a connector").connect(&settings, &reach).err();
+        let connect = |kind: &str, settings: Value| {
+            Registry::builtin().find(kind).expect("a connector").open(&settings, &reach).err()
+        };
         for kind in ["records", "outbox", "http"] {
             assert_eq!(connect(kind, serde_json::json!({})), None, "{kind}");
         }

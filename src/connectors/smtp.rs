@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Connector, OpContext, Operation, Outcome, Progress, Reach, declared, not_served, unexpected};
-use crate::flow::catalogue::{ConnectorSpec, Repeat, Serves};
+use super::{
+    Connector, Dialect, OpContext, Opened, Operation, Outcome, Progress, Reach, Talk, declared, not_served, spec_once,
+    unexpected,
+};
+use crate::flow::catalogue::{ConnectorSpec, OperationKind, Repeat};
 use crate::outbound::mail::{self, Login, Security, SmtpTransport};
 use crate::outbound::{Effect, EmailMessage, Reply, Transport};
 use crate::run::Failure;
@@ -54,19 +57,18 @@ enum Auth {
 }
 
 impl Connector for Smtp {
-    fn spec(&self) -> ConnectorSpec {
-        ConnectorSpec {
-            kind: "smtp",
-            summary: "a mail server",
+    fn spec(&self) -> &ConnectorSpec {
+        spec_once!(ConnectorSpec {
+            kind: "smtp".into(),
+            summary: "a mail server".into(),
             settings: declared::<Settings>(),
-            serves: Serves::Email,
             // The Message-ID is the same for every repeat, but a server delivers both: only the reader's programme may
             // recognise the second one.
-            repeat: Repeat::Unsafe,
-        }
+            operations: vec![(OperationKind::Email, Repeat::Unsafe)],
+        })
     }
 
-    fn connect(&self, settings: &Value, reach: &Reach) -> Result<Transport, String> {
+    fn open(&self, settings: &Value, reach: &Reach) -> Result<Opened, String> {
         let settings: Settings = super::read(settings)?;
         let login = match settings.auth {
             Auth::None => None,
@@ -79,18 +81,20 @@ impl Connector for Smtp {
         };
         let (ca, port) = (reach.authorities(), settings.port);
         let transport = SmtpTransport::new(&settings.host, port, settings.security, &from, login, &ca)?;
-        Ok(Transport::Smtp(Arc::new(transport)))
+        Ok(Opened { dialect: Arc::new(*self), transport: Transport::Smtp(Arc::new(transport)) })
     }
+}
 
+impl Dialect for Smtp {
     fn start(&self, operation: &Operation, cx: &OpContext<'_>) -> Result<Effect, Failure> {
         message(operation, cx)
     }
 
-    fn on_reply(&self, _: &Operation, cx: &OpContext<'_>, _: u32, reply: Reply) -> Progress {
+    fn on_reply(&self, _: &Operation, cx: &OpContext<'_>, _: &mut Talk, reply: Reply) -> Progress {
         sent(reply, cx.possible_repeat)
     }
 
-    fn simulate(&self, _: &Operation, cx: &OpContext<'_>, _: &Effect) -> Reply {
+    fn simulate(&self, _: &Operation, cx: &OpContext<'_>, _: &Talk, _: &Effect) -> Reply {
         simulated(cx)
     }
 }
@@ -126,9 +130,10 @@ pub(super) fn sent(reply: Reply, possible_repeat: bool) -> Progress {
             outputs: json!({ "message_id": format!("<{message_id}>") }),
             outcome: None,
             possible_repeat,
+            writes: Vec::new(),
         })),
         Reply::Failed(failure) => Progress::Done(Err(failure)),
-        Reply::Http(_) | Reply::Record => unexpected(),
+        _ => unexpected(),
     }
 }
 
@@ -140,7 +145,7 @@ pub(super) fn simulated(cx: &OpContext<'_>) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectors::{SendEmail, context_for_tests};
+    use crate::connectors::{SendEmail, context_for_tests, talk_for_tests};
 
     fn mail() -> Operation {
         Operation::SendEmail(SendEmail {
@@ -163,7 +168,10 @@ mod tests {
         let first = Smtp.start(&mail(), &cx).expect("starts");
         let again = OpContext { possible_repeat: true, ..cx };
         assert_eq!(Ok(&first), Smtp.start(&mail(), &again).as_ref());
-        let Progress::Done(Ok(outcome)) = Smtp.on_reply(&mail(), &again, 0, simulated(&again)) else { panic!("done") };
+        let Progress::Done(Ok(outcome)) = Smtp.on_reply(&mail(), &again, &mut talk_for_tests(), simulated(&again))
+        else {
+            panic!("done")
+        };
         assert!(outcome.possible_repeat);
         assert_eq!(outcome.outputs["message_id"], format!("<{}@leadflow>", cx.key.hex()));
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::lease::Lease;
 use super::ports::OpenConnection;
-use crate::connectors::{OpContext, Operation, Outcome, Progress};
+use serde_json::Value;
+
+use crate::connectors::{OpContext, Operation, Outcome, Progress, Talk};
 use crate::ids::IdempotencyKey;
 use crate::outbound::{Call, Effect, Effects, Reply};
 use crate::run::{Class, Failure, Identity};
@@ -58,20 +60,24 @@ const DEADLINE_SLACK: Duration = Duration::from_secs(1);
 
 async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
     let connection = &attempt.connection;
+    let key = |n| IdempotencyKey::new(attempt.identity.key_run, &attempt.action, &attempt.idx, n);
+    let cx = OpContext {
+        connection: &connection.name,
+        run_id: attempt.identity.run_id,
+        key: key(0),
+        received_at: attempt.identity.received_at,
+        possible_repeat: attempt.possible_repeat,
+    };
+    let mut talk = Talk { n: 0, key: key(0), notes: Value::Null };
     let mut effect = attempt.effect;
     for n in 0..EFFECTS_PER_TRY_MAX {
         // Also between the effects of one try.
         if !attempt.lease.trusted().await {
             return Err(lease_lost());
         }
-        let cx = OpContext {
-            connection: &connection.name,
-            run_id: attempt.identity.run_id,
-            key: IdempotencyKey::new(attempt.identity.key_run, &attempt.action, &attempt.idx, n),
-            received_at: attempt.identity.received_at,
-            possible_repeat: attempt.possible_repeat,
-        };
-        let simulated = connection.connector.simulate(&attempt.operation, &cx, &effect);
+        talk.n = n;
+        talk.key = key(n);
+        let simulated = connection.dialect.simulate(&attempt.operation, &cx, &talk, &effect);
         let reply: Reply = attempt
             .effects
             .perform(Call {
@@ -85,7 +91,7 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
                 simulated,
             })
             .await;
-        match connection.connector.on_reply(&attempt.operation, &cx, n, reply) {
+        match connection.dialect.on_reply(&attempt.operation, &cx, &mut talk, reply) {
             Progress::Send(next) => effect = next,
             Progress::Done(result) => return result,
         }

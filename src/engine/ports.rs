@@ -12,7 +12,8 @@ use super::answers::Answers;
 use super::lanes::Lanes;
 use super::lease::LEASE_TTL;
 use crate::clock::{Clock, Fut};
-use crate::connectors::Connector;
+use crate::connectors::{Connector, Dialect, Opened};
+use crate::flow::catalogue::{OperationKind, Repeat};
 use crate::flow::retry::RetryPolicy;
 use crate::ids::RunId;
 use crate::library::Library;
@@ -26,7 +27,9 @@ pub struct OpenConnection {
     /// Its name in leadflow.yaml; empty for plain HTTP without a connection.
     pub name: String,
     /// What speaks to it.
-    pub connector: &'static dyn Connector,
+    pub dialect: Arc<dyn Dialect>,
+    /// What it can be asked for, and whether a repeat of that is harmless.
+    pub operations: Vec<(OperationKind, Repeat)>,
     /// How to reach it.
     pub transport: Transport,
     /// Effects at once.
@@ -35,6 +38,21 @@ pub struct OpenConnection {
     pub timeout: Option<Duration>,
     /// Retry, for actions that say nothing themselves.
     pub retry: Option<RetryPolicy>,
+}
+
+impl OpenConnection {
+    /// The connection `name` of the kind `connector`, with no wishes of its own.
+    pub fn new(name: &str, connector: &dyn Connector, opened: Opened, concurrency: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            dialect: opened.dialect,
+            operations: connector.spec().operations.clone(),
+            transport: opened.transport,
+            concurrency,
+            timeout: None,
+            retry: None,
+        }
+    }
 }
 
 /// Connections by name. The name `""` is plain HTTP without a connection.

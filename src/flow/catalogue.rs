@@ -1,5 +1,6 @@
 //! What the compiler is told about actions and connectors. It imports neither: they declare, it checks.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -23,8 +24,8 @@ pub struct ActionSpec {
     pub outputs: &'static [(&'static str, &'static str)],
     /// A complete action in YAML that compiles: a list item without its `- `.
     pub example: &'static str,
-    /// What its connection must be able to do.
-    pub serves: Option<Serves>,
+    /// What it asks of its connection.
+    pub operation: Option<OperationKind>,
     /// Whether `connection` must be given.
     pub connection_required: bool,
     /// The key whose values from outside must not all be blank.
@@ -61,19 +62,62 @@ pub struct OwnFinding {
     pub help: Option<String>,
 }
 
-/// What a connection can be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Serves {
-    /// `create_record` and its family.
-    Records,
+/// What an action can ask of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OperationKind {
+    /// `create_record`.
+    Create,
+    /// `update_record`.
+    Update,
+    /// `upsert_record`.
+    Upsert,
+    /// `get_record`.
+    Get,
+    /// `list_records`.
+    List,
     /// `send_email`.
     Email,
     /// `http`.
     Http,
 }
 
+impl OperationKind {
+    /// All of them, in the order of the reference.
+    pub const ALL: [Self; 7] =
+        [Self::Create, Self::Update, Self::Upsert, Self::Get, Self::List, Self::Email, Self::Http];
+    /// The whole family of records.
+    pub const RECORDS: [Self; 5] = [Self::Create, Self::Update, Self::Upsert, Self::Get, Self::List];
+
+    /// The action type that asks for it.
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::Create => "create_record",
+            Self::Update => "update_record",
+            Self::Upsert => "upsert_record",
+            Self::Get => "get_record",
+            Self::List => "list_records",
+            Self::Email => "send_email",
+            Self::Http => "http",
+        }
+    }
+
+    /// What it does, behind "cannot".
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::Create => "make records",
+            Self::Update => "change records",
+            Self::Upsert => "make or change records by a key",
+            Self::Get => "read a record",
+            Self::List => "list records",
+            Self::Email => "send mail",
+            Self::Http => "call HTTP",
+        }
+    }
+}
+
 /// Whether sending one operation twice is harmless.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Repeat {
     /// The same result however often.
     Safe,
@@ -87,15 +131,25 @@ pub enum Repeat {
 #[derive(Debug, Clone)]
 pub struct ConnectorSpec {
     /// `records`, `smtp`, …
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// One line: what it speaks to.
-    pub summary: &'static str,
+    pub summary: Cow<'static, str>,
     /// Its settings in leadflow.yaml without the common keys; secrets carry `x-secret: true`.
     pub settings: Schema,
-    /// What it can be used for.
-    pub serves: Serves,
-    /// Whether a repeated operation is harmless.
-    pub repeat: Repeat,
+    /// What it can be asked for, and whether a repeat of that is harmless.
+    pub operations: Vec<(OperationKind, Repeat)>,
+}
+
+impl ConnectorSpec {
+    /// Whether a repeat of `operation` is harmless; `None`: it cannot be asked for that.
+    pub fn repeat(&self, operation: OperationKind) -> Option<Repeat> {
+        self.operations.iter().find(|(kind, _)| *kind == operation).map(|(_, repeat)| *repeat)
+    }
+
+    /// Whether it can be asked for `operation`.
+    pub fn serves(&self, operation: OperationKind) -> bool {
+        self.repeat(operation).is_some()
+    }
 }
 
 /// Everything that can be named by `type:` in an action or a connection.

@@ -252,7 +252,7 @@ fn spec<K: JsonSchema>(kind: &'static str, summary: &'static str, example: &'sta
         keys: declared::<K>(),
         outputs: &[],
         example,
-        serves: None,
+        operation: None,
         connection_required: false,
         blank_guard: None,
         leaves_the_machine: false,

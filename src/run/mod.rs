@@ -123,6 +123,10 @@ impl StepKey {
 pub enum Class {
     /// It was not done, and may work later.
     Retryable,
+    /// It was not done: the other side asks every run of the connection to wait.
+    Throttled,
+    /// It was not done: the other side refuses the credentials of the connection.
+    Credentials,
     /// It may work later, and nobody knows whether it was done already.
     Unknown,
     /// It took too long; nobody knows whether it was done. Ends as `timed_out` when no retry is left.
@@ -158,6 +162,16 @@ impl Failure {
     /// A failure before anything was done.
     pub fn retryable(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), class: Class::Retryable, retry_after: None, action: None }
+    }
+
+    /// Nothing was done: the other side asks everybody to wait, `retry_after` microseconds if it says how long.
+    pub fn throttled(code: impl Into<String>, message: impl Into<String>, retry_after: Option<Micros>) -> Self {
+        Self { retry_after, class: Class::Throttled, ..Self::retryable(code, message) }
+    }
+
+    /// Nothing was done: the other side does not believe who we are.
+    pub fn credentials(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { class: Class::Credentials, ..Self::retryable(code, message) }
     }
 
     /// Sent, and no answer.

@@ -7,7 +7,8 @@
 //!                            |--call-----> waiting (for the run that it called)
 //!    |--cancel---> cancelled |--wait-----> waiting           |--cancel--> cancelled
 //!                            |--close----> succeeded|failed (a container)
-//!                            |--interrupt> waiting (the try does not count)
+//!                            |--interrupt> waiting (the try does not count, its outcome is unknown)
+//!                            |--postpone-> waiting (the try does not count, it did nothing)
 //! ```
 
 use serde_json::Value;
@@ -76,6 +77,15 @@ pub enum StepEvent {
         /// Why.
         failure: Failure,
     },
+    /// A try was turned away before it did anything, for a reason that is not the run's: it does not count.
+    Postpone {
+        /// When.
+        at: Micros,
+        /// When the next try is due.
+        due_at: Micros,
+        /// Why.
+        failure: Failure,
+    },
     /// It waits for a time.
     Wait {
         /// Until when.
@@ -111,6 +121,7 @@ impl StepEvent {
             Self::Fail { .. } => "fail",
             Self::Close { .. } => "close",
             Self::Retry { .. } => "retry",
+            Self::Postpone { .. } => "postpone",
             Self::Wait { .. } => "wait",
             Self::Call { .. } => "call",
             Self::Interrupt { .. } => "interrupt",
@@ -172,9 +183,11 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
             step.error = failure;
         }
         (Running, StepEvent::Retry { at, due_at, failure }) => {
-            fail_try(&mut step, at, failure);
-            step.status = Waiting;
-            step.due_at = Some(due_at);
+            wait_for_next(&mut step, at, due_at, failure);
+        }
+        (Running, StepEvent::Postpone { at, due_at, failure }) if step.try_started_at.is_some() => {
+            wait_for_next(&mut step, at, due_at, failure);
+            step.attempt = step.attempt.saturating_sub(1);
         }
         (Running, StepEvent::Wait { until }) if step.try_started_at.is_none() => {
             step.status = Waiting;
@@ -209,6 +222,12 @@ fn end(step: &mut Step, status: StepStatus, at: Micros) {
     step.finished_at = Some(at);
 }
 
+fn wait_for_next(step: &mut Step, at: Micros, due_at: Micros, failure: Failure) {
+    fail_try(step, at, failure);
+    step.status = StepStatus::Waiting;
+    step.due_at = Some(due_at);
+}
+
 fn fail_try(step: &mut Step, at: Micros, failure: Failure) {
     if matches!(failure.class, Class::Unknown | Class::TimedOut) && step.try_started_at.is_some() {
         step.possible_repeat = true;
@@ -239,7 +258,8 @@ mod tests {
             StepEvent::Succeed { at: 3, outputs: Value::Null, outcome: None, possible_repeat: false },
             StepEvent::Fail { at: 3, failure: failure.clone() },
             StepEvent::Close { at: 3, outputs: Value::Null, outcome: None, failure: None },
-            StepEvent::Retry { at: 3, due_at: 9, failure },
+            StepEvent::Retry { at: 3, due_at: 9, failure: failure.clone() },
+            StepEvent::Postpone { at: 3, due_at: 9, failure },
             StepEvent::Wait { until: 9 },
             StepEvent::Call { run: RunId::new(7), until: None },
             StepEvent::Interrupt { at: 4 },
@@ -270,6 +290,7 @@ mod tests {
             ("running", true, "succeed", "succeeded"),
             ("running", true, "fail", "failed"),
             ("running", true, "retry", "waiting"),
+            ("running", true, "postpone", "waiting"),
             ("running", true, "interrupt", "waiting"),
             ("running", true, "cancel", "cancelled"),
             ("waiting", false, "send", "running"),

@@ -11,7 +11,7 @@ use super::references::References;
 use super::words::{
     accepts_only_null, bad_address, bad_mailbox, bad_network, bad_url, is_secret, kind_word, resolve, show, tag_of,
 };
-use crate::connectors;
+use crate::connectors::Registry;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::flow::catalogue::ConnectorSpec;
 use crate::schema::types::{accepts, types};
@@ -38,8 +38,14 @@ pub(super) struct Marks {
 }
 
 /// Checks `value` and turns texts that came from references into the numbers and booleans that are wanted.
-pub(super) fn check(value: &mut Value, layers: &Layers, references: &References) -> (Vec<Diagnostic>, Marks) {
-    let mut linter = Linter { layers, references, findings: Vec::new(), marks: Marks::default(), root: Value::Null };
+pub(super) fn check(
+    value: &mut Value,
+    layers: &Layers,
+    references: &References,
+    registry: &Registry,
+) -> (Vec<Diagnostic>, Marks) {
+    let mut linter =
+        Linter { layers, references, registry, findings: Vec::new(), marks: Marks::default(), root: Value::Null };
     let mut schema = format::schema_of::<format::File>();
     // The defaults fill in whatever the user does not say; connections are checked by their type below.
     schema.as_object_mut().and_then(|schema| schema.remove("required"));
@@ -58,6 +64,8 @@ pub(super) fn check(value: &mut Value, layers: &Layers, references: &References)
 struct Linter<'a> {
     layers: &'a Layers,
     references: &'a References,
+    /// The kinds of connection there are.
+    registry: &'a Registry,
     findings: Vec<Diagnostic>,
     marks: Marks,
     /// The schema whose `$defs` references point into.
@@ -293,7 +301,7 @@ impl Linter<'_> {
         if self.references.unresolved.contains(&child(pointer, "type")) {
             return;
         }
-        let Some(spec) = connectors::find(&kind).map(connectors::Connector::spec) else {
+        let Some(spec) = self.registry.find(&kind).map(|connector| connector.spec().clone()) else {
             return self.unknown_connector(&child(pointer, "type"), &kind);
         };
         let (mut common, mut own) = split(entries, &spec);
@@ -329,7 +337,8 @@ impl Linter<'_> {
         if CONNECTORS_NOT_YET.contains(&kind) {
             return self.not_yet_value(pointer, kind);
         }
-        let known: Vec<&str> = connectors::ALL.iter().map(|connector| connector.spec().kind).collect();
+        let registry = self.registry;
+        let known: Vec<&str> = registry.all().iter().map(|connector| connector.spec().kind.as_ref()).collect();
         let hint =
             nearest(kind, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let message = format!("there is no connector `{kind}`{hint}");

@@ -10,6 +10,7 @@ use super::layers::Layers;
 use super::references::{self, Variables};
 use super::resolve::{self, Place};
 use super::{Settings, check, format};
+use crate::connectors::Registry;
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::yaml::{self, Doc};
 
@@ -129,16 +130,18 @@ pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<
     let mut value = layers.value.clone();
     let mut references = references::follow(&mut value, &layers, &place.base, variables, mode);
     findings.append(&mut references.findings);
-    let (mut found, marks) = check::check(&mut value, &layers, &references);
+    let registry = Arc::clone(Registry::builtin());
+    let (mut found, marks) = check::check(&mut value, &layers, &references, &registry);
     findings.append(&mut found);
     findings.sort_by(|a, b| order(a).cmp(&order(b)));
     let mut known = resolve::without_unresolved(&value, &references.unresolved, &marks, &layers);
     let (mut settings, mut assumed) = (None, None);
     if has_errors(&findings) {
         resolve::forget_faulty(&mut known, &findings, &layers);
-        assumed = resolve::settings(known, place, options).ok();
+        assumed = resolve::settings(known, place, options, registry).ok();
     } else {
-        settings = resolve::settings(known, place, options).map_err(|misfit| findings.push(misfit.at(&layers))).ok();
+        settings =
+            resolve::settings(known, place, options, registry).map_err(|misfit| findings.push(misfit.at(&layers))).ok();
     }
     let origins = Some(Origins { layers, value, references: references.used, marks });
     let mut depends = own_files(options);

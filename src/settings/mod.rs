@@ -17,11 +17,14 @@ mod words;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::connectors::Registry;
 use crate::flow::Defaults;
+use crate::flow::catalogue::Catalogue;
 use crate::library::load::Sources;
 use crate::library::reload::Timing;
 use crate::secret::Secret;
@@ -59,6 +62,8 @@ pub struct Settings {
     pub secrets: BTreeMap<String, Secret>,
     /// Connections by name.
     pub connections: BTreeMap<String, Connection>,
+    /// The kinds of connection there are: those of leadflow and those of the `connectors` folder.
+    pub connectors: Arc<Registry>,
     /// Defaults of flows.
     pub defaults: Defaults,
     /// Limits.
@@ -91,8 +96,16 @@ impl Settings {
             defaults: self.defaults.clone(),
             actions_per_flow_max: self.limits.actions_per_flow,
             nesting_max: self.limits.nesting,
-            catalogue: crate::actions::shared_catalogue(),
+            catalogue: self.catalogue(),
         }
+    }
+
+    /// What flows can name: every action, and every kind of connection.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        if Arc::ptr_eq(&self.connectors, Registry::builtin()) {
+            return crate::actions::shared_catalogue();
+        }
+        Arc::new(crate::actions::catalogue_with(&self.connectors))
     }
 
     /// The folder of blueprints: beside the folder of flows.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -10,6 +11,7 @@ use super::check::Marks;
 use super::layers::Layers;
 use super::load::LoadOptions;
 use super::{Connection, Limits, Settings, format};
+use crate::connectors::Registry;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::Retention;
 use crate::flow::Defaults;
@@ -93,7 +95,12 @@ pub(super) fn forget_faulty(value: &mut Value, findings: &[Diagnostic], layers: 
 }
 
 /// Types `value`.
-pub(super) fn settings(mut value: Value, place: Place, options: &LoadOptions) -> Result<Settings, Misfit> {
+pub(super) fn settings(
+    mut value: Value,
+    place: Place,
+    options: &LoadOptions,
+    connectors: Arc<Registry>,
+) -> Result<Settings, Misfit> {
     // A secret that is not known (its variable is unset, and this is no `serve`) is left out.
     if let Some(secrets) = value.get_mut("secrets").and_then(Value::as_object_mut) {
         secrets.retain(|_, secret| !secret.is_null());
@@ -124,6 +131,7 @@ pub(super) fn settings(mut value: Value, place: Place, options: &LoadOptions) ->
         parameters: Value::Object(file.parameters),
         secrets: file.secrets,
         connections,
+        connectors,
         defaults,
         limits: limits(&file.limits),
         retention: retention(&file.retention),

@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use leadflow::actions;
 use leadflow::clock::{Fut, SystemClock};
-use leadflow::connectors;
-use leadflow::engine::ports::{Connections, Limits, OpenConnection};
+use leadflow::engine::ports::{Connections, Limits};
 use leadflow::engine::{Accept, Accepted, Acceptor, Config, Engine, Retention};
 use leadflow::flow::Flow;
 use leadflow::library::LiveFlow;
 use leadflow::outbound::faulty::{Faulty as FaultyEffects, Strike};
-use leadflow::outbound::{Call, Effect, Effects, HttpReply, Reply, Transport};
+use leadflow::outbound::{Call, Effect, Effects, HttpReply, Reply};
 use leadflow::run::TriggerData;
 use leadflow::store::faulty::{FailAt, Faulty as FaultyStore};
 use leadflow::store::sqlite::{Mode, OpenOptions, SqliteStore};
@@ -21,7 +20,7 @@ use leadflow::store::{FlowText, RunFilter, Store, StoredRun};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
-use crate::support::rig::compiled;
+use crate::support::rig::{compiled, embedded};
 
 const FLOW: &str = "name: swept\ntrigger:\n  type: request\nactions:\n  - name: keep\n    type: create_record\n    connection: crm\n    entity: leads\n    fields: { n: '{{trigger.body.n}}' }\n  - name: tell\n    type: http\n    connection: api\n    method: POST\n    url: /x\n    retry: { policy: fixed, count: 5, interval: 5ms }\n    body: { id: '{{actions.keep.outputs.id}}' }\n  - name: tell_again\n    type: http\n    connection: api\n    method: POST\n    url: /y\n    retry: { policy: fixed, count: 5, interval: 5ms }\n    body: { at: '{{utcNow}}' }\n";
 
@@ -91,17 +90,7 @@ fn flow(scenario: Scenario) -> Flow {
 fn connections() -> Connections {
     [("crm", "records"), ("api", "http")]
         .into_iter()
-        .map(|(name, kind)| {
-            let open = OpenConnection {
-                name: name.to_owned(),
-                connector: connectors::find(kind).expect("a connector"),
-                transport: Transport::Embedded,
-                concurrency: 4,
-                timeout: None,
-                retry: None,
-            };
-            (name.to_owned(), Arc::new(open))
-        })
+        .map(|(name, kind)| (name.to_owned(), Arc::new(embedded(name, kind, 4))))
         .collect()
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::sync::{Arc, LazyLock};
 
 use leadflow::actions;
-use leadflow::connectors::{self, Reach};
+use leadflow::connectors::{Reach, Registry};
 use leadflow::engine::dry::{DryInput, DryRun, dry_run};
 use leadflow::engine::ports::{Connections, Limits, Mocks, OpenConnection};
 use leadflow::flow::{Bundle, Defaults, Environment, Flow, compile};
@@ -54,15 +54,9 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
 
 fn open() -> Connections {
     let open = CONNECTIONS.map(|(name, kind)| {
-        let connector = connectors::find(kind).expect("a connector");
-        let connection = OpenConnection {
-            name: name.to_owned(),
-            connector,
-            transport: connector.connect(&json!({}), &Reach::new("unused")).expect("it needs no settings"),
-            concurrency: 4,
-            timeout: None,
-            retry: None,
-        };
+        let connector = Registry::builtin().find(kind).expect("a connector");
+        let opened = connector.open(&json!({}), &Reach::new("unused")).expect("it needs no settings");
+        let connection = OpenConnection::new(name, connector.as_ref(), opened, 4);
         (name.to_owned(), Arc::new(connection))
     });
     open.into_iter().collect()

@@ -4,7 +4,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leadflow::connectors::{self, OpContext, Operation, Progress, Reach, SendEmail};
+use leadflow::connectors::smtp::Smtp;
+use leadflow::connectors::{Dialect as _, OpContext, Operation, Progress, Reach, Registry, SendEmail, Talk};
 use leadflow::ids::{IdempotencyKey, RunId};
 use leadflow::outbound::http::{HttpClientSettings, HttpTransport};
 use leadflow::outbound::{Attachment, Call, Effect, Effects, HttpRequest, Real, Reply, Transport};
@@ -26,11 +27,12 @@ fn connect(sink: &Sink, security: &str, password: &str, trusted: bool) -> Transp
         "host": "localhost", "port": sink.port, "security": security, "from": "Leads <leads@contoso.example>",
         "auth": {"type": "basic", "username": "lead", "password": password},
     });
-    smtp().connect(&settings, &reach).expect("settings")
+    open(&settings, &reach)
 }
 
-fn smtp() -> &'static dyn connectors::Connector {
-    connectors::find("smtp").expect("the connector")
+fn open(settings: &Value, reach: &Reach) -> Transport {
+    let connector = Registry::builtin().find("smtp").expect("the connector");
+    connector.open(settings, reach).expect("settings").transport
 }
 
 fn mail(to: &[&str]) -> SendEmail {
@@ -58,7 +60,7 @@ async fn send(transport: &Transport, mail: SendEmail, timeout: Duration) -> Resu
     let key = IdempotencyKey::new(run_id, "notify", "", 0);
     let cx = OpContext { connection: "mail", run_id, key, received_at: 1_700_000_000_000_000, possible_repeat: false };
     let operation = Operation::SendEmail(mail);
-    let effect = smtp().start(&operation, &cx)?;
+    let effect = Smtp.start(&operation, &cx)?;
     let simulated = Reply::Record;
     let call = Call {
         action: "notify",
@@ -71,7 +73,8 @@ async fn send(transport: &Transport, mail: SendEmail, timeout: Duration) -> Resu
         simulated,
     };
     let reply = Real.perform(call).await;
-    match smtp().on_reply(&operation, &cx, 0, reply) {
+    let mut talk = Talk { n: 0, key, notes: Value::Null };
+    match Smtp.on_reply(&operation, &cx, &mut talk, reply) {
         Progress::Done(result) => result.map(|outcome| outcome.outputs),
         Progress::Send(effect) => panic!("one effect is enough: {effect:?}"),
     }
@@ -158,7 +161,7 @@ async fn one_refused_recipient_stops_the_mail_for_all() {
 async fn a_slow_server_ends_at_the_deadline() {
     let sink = Sink::start("plain");
     let settings = json!({"host": "127.0.0.1", "port": sink.port, "security": "none", "from": "leads@contoso.example"});
-    let transport = smtp().connect(&settings, &Reach::new("unused")).expect("settings");
+    let transport = open(&settings, &Reach::new("unused"));
     let sent = send(&transport, mail(&["slow@contoso.example"]), Duration::from_secs(2)).await;
     let failure = sent.expect_err("too late");
     assert_eq!((failure.code.as_str(), failure.class), ("smtp_timeout", Class::Retryable));

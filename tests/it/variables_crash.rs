@@ -5,21 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use leadflow::actions;
 use leadflow::clock::{Fut, SystemClock};
-use leadflow::engine::ports::{Connections, Limits, OpenConnection};
+use leadflow::engine::ports::{Connections, Limits};
 use leadflow::engine::{Accept, Accepted, Acceptor, Config, Engine, Retention};
 use leadflow::flow::{Bundle, Defaults, Environment, Flow, compile};
 use leadflow::library::{Library, LiveFlow};
-use leadflow::outbound::{Call, Effect, Effects, HttpBody, HttpReply, Reply, Transport};
+use leadflow::outbound::{Call, Effect, Effects, HttpBody, HttpReply, Reply};
 use leadflow::run::TriggerData;
 use leadflow::store::faulty::{FailAt, Faulty};
 use leadflow::store::sqlite::{Mode, OpenOptions, SqliteStore};
 use leadflow::store::{FlowText, RunFilter, Store};
-use leadflow::{actions, connectors};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::support::PATIENCE;
+use crate::support::rig::embedded;
 
 /// Items of the loop.
 const ITEMS: u64 = 4;
@@ -88,15 +89,9 @@ fn flow() -> Flow {
 }
 
 fn connections() -> Connections {
-    let open = |name: &str, kind: &str| OpenConnection {
-        name: name.to_owned(),
-        connector: connectors::find(kind).expect("a connector"),
-        transport: Transport::Embedded,
-        concurrency: 4,
-        timeout: None,
-        retry: None,
-    };
-    [("crm", "records"), ("api", "http")].map(|(name, kind)| (name.to_owned(), Arc::new(open(name, kind)))).into()
+    [("crm", "records"), ("api", "http")]
+        .map(|(name, kind)| (name.to_owned(), Arc::new(embedded(name, kind, 4))))
+        .into()
 }
 
 fn engine(store: Arc<dyn Store>, other_side: &Arc<OtherSide>, owner: &str) -> Arc<Engine> {

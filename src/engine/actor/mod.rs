@@ -388,6 +388,7 @@ impl Actor {
         match result {
             Ok(outcome) => {
                 let flagged = outcome.possible_repeat;
+                self.records.extend(outcome.writes);
                 self.succeed(key, outcome.outputs, outcome.outcome, flagged);
             }
             Err(failure) => self.fail_or_retry(at, key, failure),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Actor, Flight, Wanting, containers, data};
 use crate::actions::{self, Next, StartContext};
 use crate::clock::{Micros, micros};
-use crate::connectors::{OpContext, Operation, Progress};
+use crate::connectors::{OpContext, Operation, Progress, Talk};
 use crate::engine::lanes::Permit;
 use crate::engine::perform::{Attempt, perform};
 use crate::engine::scope::all_blank;
@@ -138,9 +138,10 @@ impl Actor {
             received_at: self.identity.received_at,
             possible_repeat,
         };
-        match connection.connector.start(&operation, &cx) {
+        let mut talk = Talk { n: 0, key: cx.key, notes: Value::Null };
+        match connection.dialect.start(&operation, &cx) {
             Err(failure) => self.fail(at, key, failure),
-            Ok(Effect::Record(write)) => match connection.connector.on_reply(&operation, &cx, 0, Reply::Record) {
+            Ok(Effect::Record(write)) => match connection.dialect.on_reply(&operation, &cx, &mut talk, Reply::Record) {
                 Progress::Done(Ok(outcome)) => {
                     let secure = self.flow.actions[key.node].secure.inputs;
                     self.ports.effects.note_record(&action, &key.idx, &write, secure);
@@ -216,8 +217,10 @@ impl Actor {
             .unwrap_or(self.flow.bundle.defaults.retry);
         let attempt = self.state.steps.get(&key).map_or(1, |step| step.attempt);
         let wait = match failure.class {
-            Class::Terminal => None,
-            Class::Retryable | Class::Unknown | Class::TimedOut => retry::wait(&policy, attempt, (self.ports.dice)()),
+            Class::Terminal | Class::Credentials => None,
+            Class::Retryable | Class::Throttled | Class::Unknown | Class::TimedOut => {
+                retry::wait(&policy, attempt, (self.ports.dice)())
+            }
         };
         let event = match wait {
             Some(wait) => {

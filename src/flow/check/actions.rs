@@ -14,7 +14,7 @@ use super::shape::{self, Checked};
 use super::texts::Texts;
 use super::{host, names, retry};
 use crate::diagnostic::{Diagnostic, Severity, has_errors, nearest};
-use crate::flow::catalogue::{ActionSpec, Serves};
+use crate::flow::catalogue::ActionSpec;
 use crate::flow::control::{Control, UntilKeys};
 use crate::flow::format::{CommonKeys, SecureFile};
 use crate::flow::plan::{Kind, NodeId, Plan};
@@ -251,17 +251,17 @@ impl<'a> Linter<'a> {
             return None;
         };
         let connector = self.environment.catalogue.connector(kind);
-        if let (Some(connector), Some(wanted)) = (connector, spec.serves)
-            && connector.serves != wanted
+        if let (Some(connector), Some(wanted)) = (connector, spec.operation)
+            && !connector.serves(wanted)
         {
             let fits = |kind: &String| {
-                self.environment.catalogue.connector(kind).is_some_and(|connector| connector.serves == wanted)
+                self.environment.catalogue.connector(kind).is_some_and(|connector| connector.serves(wanted))
             };
             let fitting: Vec<&str> =
                 known.iter().filter(|(_, kind)| fits(kind)).map(|(name, _)| name.as_str()).collect();
-            let message = format!("the connection `{name}` ({kind}) cannot {}", purpose(wanted));
+            let message = format!("the connection `{name}` ({kind}) cannot {}", wanted.purpose());
             let help = if fitting.is_empty() {
-                format!("no connection in leadflow.yaml can {}", purpose(wanted))
+                format!("no connection in leadflow.yaml can {}", wanted.purpose())
             } else {
                 format!("connections that can: {}", fitting.join(", "))
             };
@@ -443,14 +443,6 @@ fn note_readers(actions: &mut [Action], trigger: &Trigger) {
     trigger.conditions.iter().for_each(note);
     for action in actions {
         action.outputs_read = read.contains(&action.name.to_lowercase());
-    }
-}
-
-fn purpose(serves: Serves) -> &'static str {
-    match serves {
-        Serves::Records => "make records",
-        Serves::Email => "send mail",
-        Serves::Http => "call HTTP",
     }
 }
 

@@ -2,19 +2,24 @@
 
 use serde_json::{Value, json};
 
-use crate::flow::catalogue::{ActionSpec, Catalogue, ConnectorSpec, OwnFinding, Repeat, Serves};
+use crate::flow::catalogue::{ActionSpec, Catalogue, ConnectorSpec, OperationKind, OwnFinding, Repeat};
 
 /// Actions and connectors shaped like the real ones.
 pub(in crate::flow) fn catalogue() -> Catalogue {
-    let records = connector("records", Serves::Records);
-    let outbox = connector("outbox", Serves::Email);
+    let records = connector("records", &OperationKind::RECORDS);
+    let outbox = connector("outbox", &[OperationKind::Email]);
     let mut actions = vec![create_record(), send_email(), http(), respond(), compose(), delay()];
     actions.extend(crate::flow::control::specs());
-    Catalogue::new(actions, vec![records, outbox, connector("http", Serves::Http)])
+    Catalogue::new(actions, vec![records, outbox, connector("http", &[OperationKind::Http])])
 }
 
-fn connector(kind: &'static str, serves: Serves) -> ConnectorSpec {
-    ConnectorSpec { kind, summary: "for tests", settings: schemars::Schema::default(), serves, repeat: Repeat::Safe }
+fn connector(kind: &'static str, operations: &[OperationKind]) -> ConnectorSpec {
+    ConnectorSpec {
+        kind: kind.into(),
+        summary: "for tests".into(),
+        settings: schemars::Schema::default(),
+        operations: operations.iter().map(|operation| (*operation, Repeat::Safe)).collect(),
+    }
 }
 
 fn action(kind: &'static str, example: &'static str, properties: &Value, required: &[&str]) -> ActionSpec {
@@ -31,7 +36,7 @@ fn action(kind: &'static str, example: &'static str, properties: &Value, require
         keys: keys.try_into().expect("a schema"),
         outputs: &[],
         example,
-        serves: None,
+        operation: None,
         connection_required: false,
         blank_guard: None,
         leaves_the_machine: false,
@@ -49,7 +54,7 @@ fn create_record() -> ActionSpec {
     });
     ActionSpec {
         outputs: &[("id", "the id"), ("url", "where to see it")],
-        serves: Some(Serves::Records),
+        operation: Some(OperationKind::Create),
         connection_required: true,
         blank_guard: Some("fields"),
         leaves_the_machine: true,
@@ -68,7 +73,7 @@ fn send_email() -> ActionSpec {
     });
     ActionSpec {
         outputs: &[("message_id", "its id")],
-        serves: Some(Serves::Email),
+        operation: Some(OperationKind::Email),
         connection_required: true,
         leaves_the_machine: true,
         check: Some(recipient_check),
@@ -94,7 +99,7 @@ fn http() -> ActionSpec {
     });
     ActionSpec {
         outputs: &[("status_code", "its status"), ("body", "its body")],
-        serves: Some(Serves::Http),
+        operation: Some(OperationKind::Http),
         leaves_the_machine: true,
         ..action("http", "name: a\ntype: http\n", &properties, &["method", "url"])
     }

@@ -47,7 +47,7 @@ async fn a_head_that_begins_and_stays_away_is_408_and_silence_is_closed_without_
         tokio::time::timeout(SOON, idle.read_to_end(&mut rest)).await.expect("closed").expect("no reset");
         let text = String::from_utf8(rest).expect("text");
         assert!(
-            text.starts_with("HTTP/1.1 200 ") && !text.contains("408"),
+            text.starts_with("HTTP/1.1 200 ") && text.matches("HTTP/1.1 ").count() == 1,
             "an idle connection ends in silence: {text}"
         );
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use leadflow::actions;
 use leadflow::clock::{Clock, Fut, Micros, SystemClock, micros};
-use leadflow::connectors;
+use leadflow::connectors::{Opened, Reach, Registry};
 use leadflow::engine::ports::{Connections, Limits, OpenConnection};
 use leadflow::engine::{Accept, Accepted, Acceptor, Config, Engine, Retention};
 use leadflow::flow::{Bundle, Defaults, Environment, Flow, compile};
@@ -241,15 +241,8 @@ impl Rig {
     }
 
     fn connections(&self) -> Connections {
-        let open = |(name, kind): (&str, &str)| OpenConnection {
-            name: name.to_owned(),
-            connector: connectors::find(kind).expect("a connector"),
-            transport: Transport::Embedded,
-            concurrency: self.slots,
-            timeout: None,
-            retry: None,
-        };
-        [("crm", "records"), ("api", "http")].map(|both| (both.0.to_owned(), Arc::new(open(both)))).into()
+        let open = |name, kind| (str::to_owned(name), Arc::new(embedded(name, kind, self.slots)));
+        [open("crm", "records"), open("api", "http")].into()
     }
 
     /// An engine that works.
@@ -368,4 +361,12 @@ pub(crate) fn alone<T>(future: impl Future<Output = T>) -> T {
 /// Statuses by action and index: what must be the same whatever happens on the way.
 pub(crate) fn statuses(stored: &StoredRun) -> BTreeMap<(String, String), &'static str> {
     stored.steps.iter().map(|step| ((step.name.clone(), step.idx.clone()), step.status.as_str())).collect()
+}
+
+/// A connection whose effects never reach a transport.
+pub(crate) fn embedded(name: &str, kind: &str, concurrency: usize) -> OpenConnection {
+    let connector = Registry::builtin().find(kind).expect("a connector");
+    let opened = connector.open(&serde_json::json!({}), &Reach::new("unused")).expect("it needs no settings");
+    let opened = Opened { transport: Transport::Embedded, ..opened };
+    OpenConnection::new(name, connector.as_ref(), opened, concurrency)
 }
