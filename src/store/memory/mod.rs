@@ -26,7 +26,7 @@ use crate::run::RunStatus;
 pub enum Breach {
     /// A commit is written whoever makes it.
     Fence,
-    /// A lease expires at a third of its time, so that whoever holds it trusts it for too long.
+    /// A lease expires at half of its time, so that whoever holds it trusts it for too long.
     Lease,
     /// A rescue forgets which effects may have been sent.
     Inflight,

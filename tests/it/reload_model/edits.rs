@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::dice::Dice;
+use crate::support::dice::Dice;
 use super::model::Model;
 use crate::support::Workspace;
 use crate::support::traffic::answering;
