@@ -44,7 +44,6 @@ fn whatever_happens_to_nodes_no_lead_is_lost() {
     let began = std::time::Instant::now();
     let mut all = Outcome::default();
     for seed in 0..seeds {
-        if std::env::var_os("SIM_DEBUG").is_some() { eprintln!("{seed}"); }
         let outcome = play(seed, None, false);
         if !outcome.faults.is_empty() {
             panic!("{}", shown(seed, &play(seed, None, true)));

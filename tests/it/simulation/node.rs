@@ -153,7 +153,6 @@ impl Node {
     /// The owner that this node works as; `None`: it does not hold its lease now.
     pub(super) fn holds(&self) -> Option<String> {
         let process = self.process.as_ref().filter(|process| process.stopping.is_none())?;
-        work_in(process.origin, process.born);
         let report = {
             let _inside = process.runtime.enter();
             process.engine.lease_report()
@@ -192,14 +191,17 @@ impl Node {
             self.at = to;
             return;
         };
-        work_in(process.origin, process.born);
         let target = process.origin + span(to - process.born);
-        if self.asleep_until > self.at {
-            // It wakes, and finds that time has passed.
-            let gap = span(self.asleep_until - self.at);
-            process.runtime.block_on(async { tokio::time::advance(gap).await });
-        }
-        process.runtime.block_on(async { tokio::time::sleep_until(target).await });
+        let gap = span((self.asleep_until - self.at).max(0));
+        work_in(process.origin, process.born, || {
+            process.runtime.block_on(async {
+                if !gap.is_zero() {
+                    // It wakes, and finds that time has passed.
+                    tokio::time::advance(gap).await;
+                }
+                tokio::time::sleep_until(target).await;
+            });
+        });
         self.at = to;
         if process.stopping.as_ref().is_some_and(|stopped| stopped.load(Ordering::SeqCst)) {
             self.process = None;
@@ -217,7 +219,6 @@ impl Process {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         let origin = runtime.block_on(async { Instant::now() });
-        work_in(origin, now);
         let database = shared.time.now();
         let clock = WrongClock {
             inner: DatabaseClock::new(Sample { asked: origin, answered: origin, database }),

@@ -38,9 +38,12 @@ pub(super) fn some_millis(least: u64, most: u64) -> Duration {
     Duration::from_millis(least + roll((most - least + 1) as usize) as u64)
 }
 
-/// Says which process works now.
-pub(super) fn work_in(origin: Instant, born: Micros) {
+/// Works in a process: the store's time is its time, as far as it is ahead. Outside of one there is no time at all.
+pub(super) fn work_in<T>(origin: Instant, born: Micros, work: impl FnOnce() -> T) -> T {
     HERE.set(Some((origin, born)));
+    let done = work();
+    HERE.set(None);
+    done
 }
 
 /// The store's time.

@@ -177,15 +177,20 @@ impl World {
             let post = Event::Post { lead, flow: usize::from(roll(4) == 0), wait };
             self.plan.push((T0 + millis(200 + roll(9_000) as u64), roll(count), post));
         }
+        let posts = self.plan.clone();
         for _ in 0..3 + roll(8) {
-            let (node, at) = (roll(count), T0 + millis(roll(TROUBLE as usize) as u64));
-            let lasts = 100 + roll(6_000) as u64;
+            // Every other one hits a node that has just taken a lead.
+            let (node, at) = match posts.get(roll(2 * posts.len())) {
+                Some((at, node, _)) => (*node, at + millis(roll(1_500) as u64)),
+                None => (roll(count), T0 + millis(roll(TROUBLE as usize) as u64)),
+            };
+            let lasts = 100 + roll(7_000) as u64;
             let end = at + millis(lasts);
-            match roll(7) {
-                0 | 1 => self.plan.push((at, node, Event::Pause(lasts))),
-                2 => self.plan.push((at, node, Event::Crash(lasts / 2))),
-                3 => self.plan.push((at, node, Event::Stop)),
-                4 => {
+            match roll(8) {
+                0..=2 => self.plan.push((at, node, Event::Pause(lasts))),
+                3 => self.plan.push((at, node, Event::Crash(lasts / 2))),
+                4 => self.plan.push((at, node, Event::Stop)),
+                5 => {
                     self.plan.push((at, node, Event::Clock(roll(20_000) as i64 - 10_000)));
                     self.plan.push((end, node, Event::Clock(0)));
                 }
