@@ -27,6 +27,7 @@ mod reload_settings;
 mod simulation;
 mod smtp;
 mod smtp_flow;
+mod store_care;
 mod support;
 mod synced;
 mod trigger_answers;
