@@ -10,10 +10,12 @@ mod other_side;
 mod time;
 mod world;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use leadflow::store::memory::Breach;
 use world::{Outcome, play};
 
-/// Seeds that are played unless the environment says otherwise. CI plays 10,000.
+/// Seeds that are played unless the environment says otherwise; `tests/run.sh` says 10,000.
 const SEEDS: u64 = 400;
 /// Seeds within which a broken promise must show itself.
 const SEEDS_BROKEN: u64 = 200;
@@ -42,18 +44,7 @@ fn whatever_happens_to_nodes_no_lead_is_lost() {
     }
     let seeds = number("LEADFLOW_SIM_SEEDS").unwrap_or(SEEDS);
     let began = std::time::Instant::now();
-    let mut all = Outcome::default();
-    for seed in 0..seeds {
-        let outcome = play(seed, None, false);
-        if !outcome.faults.is_empty() {
-            panic!("{}", shown(seed, &play(seed, None, true)));
-        }
-        all.runs += outcome.runs;
-        all.sent += outcome.sent;
-        all.repeats += outcome.repeats;
-        all.rescues += outcome.rescues;
-        all.took += outcome.took;
-    }
+    let all = play_all(seeds);
     let Outcome { runs, sent, repeats, rescues, took, .. } = all;
     println!(
         "{seeds} seeds in {:?}: {runs} runs, {sent} effects, {repeats} repeats, {rescues} rescues, {} s of virtual time",
@@ -61,6 +52,35 @@ fn whatever_happens_to_nodes_no_lead_is_lost() {
         took / 1000
     );
     assert!(repeats > 0 && rescues > 0, "nothing went wrong: {repeats} repeats, {rescues} rescues");
+}
+
+/// Plays seeds on every core; what they came to together.
+fn play_all(seeds: u64) -> Outcome {
+    let next = AtomicU64::new(0);
+    let play_some = || {
+        let mut some = Outcome::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed >= seeds {
+                return some;
+            }
+            let outcome = play(seed, None, false);
+            assert!(outcome.faults.is_empty(), "{}", shown(seed, &play(seed, None, true)));
+            some.add(&outcome);
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut all = Outcome::default();
+    std::thread::scope(|scope| {
+        let playing: Vec<_> = (0..cores).map(|_| scope.spawn(play_some)).collect();
+        for one in playing {
+            match one.join() {
+                Ok(some) => all.add(&some),
+                Err(fault) => std::panic::resume_unwind(fault),
+            }
+        }
+    });
+    all
 }
 
 #[test]

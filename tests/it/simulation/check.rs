@@ -9,6 +9,7 @@ use leadflow::store::memory::{Entry, Happened};
 use leadflow::store::{NodeRow, StoredRun};
 
 use super::other_side::Sent;
+use super::world::STEPS;
 
 /// What is known of a run.
 struct Seen {
@@ -25,6 +26,8 @@ pub(super) struct Check {
     /// Who committed under each epoch of a run.
     by_epoch: BTreeMap<(RunId, i64), String>,
     pub(super) faults: Vec<String>,
+    /// Effects that were done again.
+    pub(super) repeats: usize,
 }
 
 impl Check {
@@ -60,12 +63,9 @@ impl Check {
             }
             Happened::Stored => {}
         }
-        let goes_on = matches!(entry.status, RunStatus::Running);
-        match entry.happened {
-            // A commit does not say whether it gave the run back; whoever has it next is told by a claim.
-            Happened::Committed if !goes_on => {}
-            Happened::Committed => {}
-            _ => seen.owner.clone_from(&entry.owner),
+        // A commit does not say whether it gave the run back: whoever has it next is told by a claim.
+        if entry.happened != Happened::Committed {
+            seen.owner.clone_from(&entry.owner);
         }
         seen.epoch = entry.epoch.max(seen.epoch);
         seen.ended = entry.status.is_final();
@@ -73,9 +73,9 @@ impl Check {
 
     /// At the end: every run has ended well, and did everything at least once.
     pub(super) fn runs(&mut self, runs: &[StoredRun], ledger: &[Sent]) {
-        let mut performed: BTreeMap<(RunId, &str), usize> = BTreeMap::new();
+        let mut performed: BTreeMap<(RunId, &str, &str), usize> = BTreeMap::new();
         for sent in ledger.iter().filter(|sent| sent.performed) {
-            *performed.entry((sent.run, sent.action.as_str())).or_default() += 1;
+            *performed.entry((sent.run, sent.action.as_str(), sent.idx.as_str())).or_default() += 1;
         }
         for stored in runs {
             let (run, number) = (stored.run.run_id, self.number(stored.run.run_id));
@@ -83,7 +83,8 @@ impl Check {
                 self.faults.push(format!("run {number} did not end: {:?}", stored.run));
             }
             for step in &stored.steps {
-                let times = performed.get(&(run, step.name.as_str())).copied().unwrap_or(0);
+                let times = performed.get(&(run, step.name.as_str(), step.idx.as_str())).copied().unwrap_or(0);
+                self.repeats += times.saturating_sub(1);
                 let is_sent = step.name.starts_with("send");
                 if is_sent && step.status == StepStatus::Succeeded && times == 0 {
                     self.faults.push(format!("run {number}: {} was never done", step.name));
@@ -92,7 +93,8 @@ impl Check {
                     self.faults.push(format!("run {number}: {} was done {times} times without a mark", step.name));
                 }
             }
-            if stored.run.status == RunStatus::Succeeded && stored.steps.len() != super::world::STEPS {
+            let steps = STEPS.iter().find(|(flow, _)| *flow == stored.run.flow).map_or(0, |(_, steps)| *steps);
+            if stored.run.status == RunStatus::Succeeded && stored.steps.len() != steps {
                 self.faults.push(format!("run {number} ended with {} steps", stored.steps.len()));
             }
         }
@@ -102,10 +104,12 @@ impl Check {
     pub(super) fn answers(&mut self, answers: &[(usize, Accepted)], runs: &[StoredRun]) {
         let stored: BTreeSet<RunId> = runs.iter().map(|stored| stored.run.run_id).collect();
         for (lead, accepted) in answers {
-            match accepted {
-                Accepted::Run { run_id, .. } if stored.contains(run_id) => {}
-                Accepted::Unavailable(_) => {}
-                other => self.faults.push(format!("lead {lead}: {other:?}")),
+            let is_true = match accepted {
+                Accepted::Run { run_id, .. } => stored.contains(run_id),
+                other => matches!(other, Accepted::Unavailable(_)),
+            };
+            if !is_true {
+                self.faults.push(format!("lead {lead}: {accepted:?}"));
             }
         }
     }

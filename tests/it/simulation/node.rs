@@ -8,7 +8,7 @@ use leadflow::clock::{Clock, DatabaseClock, Micros, Sample, micros};
 use leadflow::engine::ports::{Connections, Limits};
 use leadflow::engine::{Accept, Accepted, Acceptor, Config, Engine, Retention};
 use leadflow::flow::catalogue::Catalogue;
-use leadflow::library::LiveFlow;
+use leadflow::library::{Library, LiveFlow};
 use leadflow::run::TriggerData;
 use leadflow::store::Store;
 use leadflow::store::memory::MemoryStore;
@@ -53,9 +53,7 @@ impl Wire for NodeWire {
             Link::Up => Passage { there: quick(), performed, back: quick(), answered },
             Link::Cut => Passage { there: quick(), performed: false, back: some_millis(50, 1_500), answered: false },
             Link::Deaf => Passage { there: quick(), performed, back: some_millis(50, 1_500), answered: false },
-            Link::Slow => {
-                Passage { there: some_millis(0, 1_200), performed, back: some_millis(0, 1_200), answered }
-            }
+            Link::Slow => Passage { there: some_millis(0, 1_200), performed, back: some_millis(0, 1_200), answered },
         }
     }
 }
@@ -68,6 +66,7 @@ pub(super) struct Shared {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) connections: Connections,
     pub(super) flows: Vec<Arc<LiveFlow>>,
+    pub(super) library: Arc<Library>,
     /// What became of each lead that was posted.
     pub(super) answers: Mutex<Vec<(usize, Accepted)>>,
 }
@@ -168,7 +167,7 @@ impl Node {
         }
         let acceptor = Acceptor(Arc::clone(&process.engine));
         let live = Arc::clone(&shared.flows[flow]);
-        let body = serde_json::json!({"n": number, "wait": wait}).to_string();
+        let body = serde_json::json!({"n": number, "wait": wait, "numbers": [1, 2, 3]}).to_string();
         let trigger = TriggerData { method: "POST".into(), body, ..TriggerData::default() };
         let shared = Arc::clone(shared);
         process.runtime.spawn(async move {
@@ -228,7 +227,7 @@ impl Process {
         let config = Config {
             store: Arc::new(Wired::new(Arc::clone(&shared.store), NodeWire(Arc::clone(&node.link)))) as Arc<dyn Store>,
             effects: Arc::new(Way { side: Arc::clone(&shared.side), process: name.clone() }),
-            library: Arc::default(),
+            library: Arc::clone(&shared.library),
             connections: shared.connections.clone(),
             clock: Arc::new(clock) as Arc<dyn Clock>,
             limits: Limits { lease_ttl: TTL, ..Limits::default() },

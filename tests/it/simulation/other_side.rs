@@ -19,6 +19,7 @@ pub(super) struct Sent {
     pub(super) process: String,
     pub(super) run: RunId,
     pub(super) action: String,
+    pub(super) idx: String,
     /// Whether it did its work: what was refused did not.
     pub(super) performed: bool,
 }
@@ -43,14 +44,15 @@ impl OtherSide {
         let is_theirs = owner.as_deref().is_some_and(|owner| owner.starts_with(&format!("{process}:")));
         if !is_theirs {
             let owner = owner.as_deref().unwrap_or("nobody");
-            self.faults.lock().expect("lock").push(format!(
-                "{process} sent {} of a run that belongs to {owner} ({run} at {at})",
-                call.action
-            ));
+            self.faults
+                .lock()
+                .expect("lock")
+                .push(format!("{process} sent {} of a run that belongs to {owner} ({run} at {at})", call.action));
         }
         let fate = roll(20);
         let performed = fate > 1;
-        let sent = Sent { at, process: process.to_owned(), run, action: call.action.to_owned(), performed };
+        let (action, idx) = (call.action.to_owned(), call.idx.to_owned());
+        let sent = Sent { at, process: process.to_owned(), run, action, idx, performed };
         self.ledger.lock().expect("lock").push(sent);
         let wait = if fate == 5 { some_millis(500, 3_000) } else { some_millis(0, 40) };
         let reply = match fate {
