@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::actor::{Actor, Seed};
 use super::lease::LeaseReport;
 use super::scope::Values;
 use super::split::gate;
 use super::verdict::{Verdict, judge};
-use super::{Accept, Accepted, Busy, Engine, Unfinished, dedupe};
+use super::{Accept, Accepted, Answered, Busy, Engine, Unfinished, dedupe};
 use crate::clock::{Fut, micros};
 use crate::ids::RunId;
 use crate::library::LiveFlow;
@@ -134,8 +136,7 @@ impl Engine {
         }
         let admits = self.active_runs() < self.ports.limits().active_runs_max;
         let (presence, cancel) = self.register(run_id, false);
-        let waits = live.flow.responds && !live.flow.answers_later;
-        let answer = waits.then(|| self.ports.answers.wait_for(run_id));
+        let answer = self.answer_of(&live, run_id);
         let mut actor = Actor::new(Seed {
             ports: Arc::clone(&self.ports),
             lease,
@@ -171,8 +172,7 @@ impl Engine {
         match became {
             Some(Taken::Duplicate { of }) => {
                 self.ports.answers.forget(run_id);
-                tracing::info!(run = %run_id, flow = %live.flow.name, duplicate_of = %of, "a duplicate");
-                return Accepted::Duplicate { run_id, duplicate_of: of };
+                return duplicate(&live, run_id, of);
             }
             Some(Taken::Waits) => {
                 // It has not begun: what its actor did here is forgotten, and its request goes on waiting.
@@ -195,6 +195,12 @@ impl Engine {
         Accepted::Run { run_id, answer }
     }
 
+    /// What the request of a flow that answers waits for.
+    fn answer_of(&self, live: &LiveFlow, run: RunId) -> Option<oneshot::Receiver<Answered>> {
+        let waits = live.flow.responds && !live.flow.answers_later;
+        waits.then(|| self.ports.answers.wait_for(run))
+    }
+
     /// Stores a run for whoever may work: this node does not know whether it may.
     async fn store_queued(&self, live: &LiveFlow, run: RunRow, dedupe: Option<DedupeKey>) -> Accepted {
         let run_id = run.run_id;
@@ -205,7 +211,7 @@ impl Engine {
             Err(error) => return unavailable(&error),
         };
         if let Some(Taken::Duplicate { of }) = taken.first() {
-            return Accepted::Duplicate { run_id, duplicate_of: *of };
+            return duplicate(live, run_id, *of);
         }
         self.count_unfinished(&live.flow.name, 1);
         self.wake.notify_one();
@@ -261,6 +267,12 @@ pub(super) fn unavailable(error: &StoreError) -> Accepted {
 /// Nothing was stored: too many runs wait at the flow's gate.
 pub(super) fn full() -> Accepted {
     Accepted::Busy(Busy::Gate)
+}
+
+/// The same lead came before.
+fn duplicate(live: &LiveFlow, run_id: RunId, of: RunId) -> Accepted {
+    tracing::info!(run = %run_id, flow = %live.flow.name, duplicate_of = %of, "a duplicate");
+    Accepted::Duplicate { run_id, duplicate_of: of }
 }
 
 /// The row of a run that has just come in.
