@@ -124,15 +124,11 @@ impl Engine {
         values: Values,
     ) -> Accepted {
         let run_id = identity.run_id;
-        let key = dedupe::key(&live.flow, &identity, &values, self.ports.sight());
-        if let Some(note) = key.note() {
-            tracing::warn!(run = %run_id, flow = %identity.flow, "a dedupe key could not be evaluated; the lead runs");
-            trigger.notes.push(note);
-        }
+        let dedupe = self.dedupe_key(&live, &identity, &values, &mut trigger);
         let run = new_row(&live, &identity, trigger);
         let lease = self.lease();
         if !lease.is_trusted() {
-            return self.store_queued(&live, run, key.to_store()).await;
+            return self.store_queued(&live, run, dedupe).await;
         }
         let admits = self.active_runs() < self.ports.limits().active_runs_max;
         let (presence, cancel) = self.register(run_id, false);
@@ -154,7 +150,7 @@ impl Engine {
         actor.begin();
         let mut commit = actor.snapshot();
         let new = first_commit(run, &mut commit);
-        let arrival = Arrival { new, dedupe: key.to_store(), gate: gate(&live.flow) };
+        let arrival = Arrival { new, dedupe, gate: gate(&live.flow) };
         let became = match self.store.take_in(vec![arrival]).await {
             Ok(Intake::Taken(taken)) => taken.into_iter().next(),
             Ok(Intake::Full) => {
@@ -193,6 +189,23 @@ impl Engine {
             self.wake.notify_one();
         }
         Accepted::Run { run_id, answer }
+    }
+
+    /// What recognises the same lead; a key that cannot be evaluated is noted.
+    fn dedupe_key(
+        &self,
+        live: &LiveFlow,
+        identity: &Identity,
+        values: &Values,
+        trigger: &mut TriggerData,
+    ) -> Option<DedupeKey> {
+        let key = dedupe::key(&live.flow, identity, values, self.ports.sight());
+        if let Some(note) = key.note() {
+            let (run, flow) = (identity.run_id, &identity.flow);
+            tracing::warn!(%run, %flow, "a dedupe key could not be evaluated; the lead runs");
+            trigger.notes.push(note);
+        }
+        key.to_store()
     }
 
     /// What the request of a flow that answers waits for.

@@ -17,6 +17,7 @@ mod faulty_flows;
 mod held;
 mod http_answers;
 mod main_path;
+mod marks;
 mod properties;
 mod readme;
 mod reload;

@@ -139,6 +139,16 @@ impl MemoryStore {
         runs.into_iter().map(Kept::whole).collect()
     }
 
+    /// How many runs have not ended.
+    pub fn unfinished_runs(&self) -> usize {
+        self.lock().runs.values().filter(|kept| kept.is_unfinished()).count()
+    }
+
+    /// The lives that have a row.
+    pub fn lives(&self) -> Vec<Owner> {
+        self.lock().nodes.keys().cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic in a verb is a fault of the instrument; the test that meets it fails anyway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -335,9 +345,9 @@ impl Store for MemoryStore {
     fn owned(&self, owner: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RunId>>> {
         let owner = owner.to_owned();
         self.read(move |state| {
-            let mut owned = state.owned_by(&owner, |_| true);
-            owned.truncate(limit);
-            owned
+            let mut found = state.owned_by(&owner, |_| true);
+            found.truncate(limit);
+            found
         })
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use leadflow::engine::Accepted;
 use leadflow::ids::RunId;
 use leadflow::run::{RunStatus, StepStatus};
+use leadflow::store::StoredRun;
 use leadflow::store::memory::{Entry, Happened};
-use leadflow::store::{NodeRow, StoredRun};
 
 use super::other_side::Sent;
 use super::world::STEPS;
@@ -115,11 +115,11 @@ impl Check {
     }
 
     /// At the end: the lives that have a row are those of the nodes, and nothing belongs to anybody.
-    pub(super) fn leases(&mut self, held: &[Option<String>], rows: &[NodeRow]) {
+    pub(super) fn leases(&mut self, held: &[Option<String>], lives: &[String]) {
         let held: BTreeSet<Option<&str>> = held.iter().map(Option::as_deref).collect();
-        let rows: BTreeSet<Option<&str>> = rows.iter().map(|row| Some(row.owner.as_str())).collect();
-        if held != rows {
-            self.faults.push(format!("leases are stuck: nodes hold {held:?}, the store has {rows:?}"));
+        let lives: BTreeSet<Option<&str>> = lives.iter().map(|life| Some(life.as_str())).collect();
+        if held != lives {
+            self.faults.push(format!("leases are stuck: nodes hold {held:?}, the store has {lives:?}"));
         }
     }
 }

@@ -287,10 +287,11 @@ impl World {
 
     /// Every run has ended, and every node holds a lease.
     fn is_over(&self) -> bool {
-        let ended = self.shared.store.all_runs().iter().all(|stored| stored.run.status.is_final());
+        if self.shared.store.unfinished_runs() > 0 {
+            return false;
+        }
         let held: Option<BTreeSet<String>> = self.nodes.iter().map(Node::holds).collect();
-        let rows = alone(self.shared.store.nodes()).expect("reads");
-        ended && held.is_some_and(|held| held == rows.into_iter().map(|row| row.owner).collect())
+        held.is_some_and(|held| held == self.shared.store.lives().into_iter().collect())
     }
 
     /// Lets so many milliseconds pass on every node, one after the other.
@@ -368,7 +369,7 @@ impl World {
         self.check.runs(&runs, &ledger);
         self.check.answers(&answers, &runs);
         let held: Vec<Option<String>> = self.nodes.iter().map(Node::holds).collect();
-        self.check.leases(&held, &alone(self.shared.store.nodes()).expect("reads"));
+        self.check.leases(&held, &self.shared.store.lives());
         Outcome {
             faults: self.check.faults,
             trace: self.trace.unwrap_or_default(),
