@@ -183,15 +183,11 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
             step.error = failure;
         }
         (Running, StepEvent::Retry { at, due_at, failure }) => {
-            fail_try(&mut step, at, failure);
-            step.status = Waiting;
-            step.due_at = Some(due_at);
+            wait_for_next(&mut step, at, due_at, failure);
         }
         (Running, StepEvent::Postpone { at, due_at, failure }) if step.try_started_at.is_some() => {
-            fail_try(&mut step, at, failure);
+            wait_for_next(&mut step, at, due_at, failure);
             step.attempt = step.attempt.saturating_sub(1);
-            step.status = Waiting;
-            step.due_at = Some(due_at);
         }
         (Running, StepEvent::Wait { until }) if step.try_started_at.is_none() => {
             step.status = Waiting;
@@ -224,6 +220,12 @@ fn end(step: &mut Step, status: StepStatus, at: Micros) {
     step.due_at = None;
     step.started_at.get_or_insert(at);
     step.finished_at = Some(at);
+}
+
+fn wait_for_next(step: &mut Step, at: Micros, due_at: Micros, failure: Failure) {
+    fail_try(step, at, failure);
+    step.status = StepStatus::Waiting;
+    step.due_at = Some(due_at);
 }
 
 fn fail_try(step: &mut Step, at: Micros, failure: Failure) {
