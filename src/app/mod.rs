@@ -71,7 +71,7 @@ async fn serve_async(
     let store = open_store(&settings).await?;
     let clock = clock_of(store.as_ref()).await?;
     let owner = format!("{}:{}:{}", host_name(), std::process::id(), RunId::new(clock.now()));
-    let opened = connect::open(&settings, None)?;
+    let opened = connect::open_on(&store, &settings)?;
     let library = Arc::new(Library::default());
     let (connections, live) = (opened.connections.clone(), Arc::clone(&library));
     let config = engine_config(&settings, connections, Arc::clone(&store), live, Arc::clone(&clock), owner);

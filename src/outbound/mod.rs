@@ -3,6 +3,7 @@
 //! Connectors describe effects and never hold a secret; [`Effects`] performs them and attaches credentials.
 //! [`Real`] sends, [`recorded::Recorded`] writes down: that is what makes a dry run honest.
 
+pub mod auth;
 pub mod faulty;
 pub mod http;
 pub mod mail;

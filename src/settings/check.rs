@@ -22,10 +22,6 @@ use crate::yaml::{child, dotted};
 const CONNECTORS_NOT_YET: &[&str] =
     &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "postgres", "sqlite", "odoo"];
 
-/// Kinds of `auth` that later versions bring.
-const AUTH_NOT_YET: &[&str] =
-    &["oauth2_client_credentials", "oauth2_refresh_token", "jwt_bearer", "shared_key", "sas", "xoauth2"];
-
 /// What the linter learnt of values on its way: for printing them.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
@@ -183,9 +179,6 @@ impl Linter<'_> {
     }
 
     fn unknown_tag<'t>(&mut self, pointer: &str, tag: &str, known: impl Iterator<Item = &'t str>) {
-        if AUTH_NOT_YET.contains(&tag) {
-            return self.not_yet_value(pointer, tag);
-        }
         let known: Vec<&str> = known.collect();
         self.wrong_value(pointer, tag, &known);
     }

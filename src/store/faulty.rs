@@ -120,6 +120,7 @@ pass! {
     set_live(change: LiveChange) -> ();
     prune(before: PruneBefore) -> u64;
     meta_or_insert(key: &str, fresh: &str) -> String;
+    set_meta(key: &str, value: &str) -> ();
     rotate_key(flow: &str, slot: &str, now: Micros) -> u32;
     touch_keys(used: Vec<(String, String, Micros)>) -> ();
     now() -> Micros;

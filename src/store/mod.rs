@@ -497,6 +497,8 @@ pub trait Store: Send + Sync + 'static {
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
     /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
+    /// Stores `value` under `key` in `meta`, whatever was there.
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>>;
     /// Makes `slot` of `flow` one version newer; answers the new version. A slot that was never stored is at version 1,
     /// so its first rotation answers 2.
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>>;

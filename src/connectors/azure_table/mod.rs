@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::api::{self, Asked, encoded, header, name, request};
 use super::http::Http;
 use super::{
-    Connector, CreateRecord, Described, Did, Dialect, ListRecords, OnDuplicate, OpContext, Opened, Operation, Outcome,
+    Connector, CreateRecord, Described, Dialect, Did, ListRecords, OnDuplicate, OpContext, Opened, Operation, Outcome,
     Progress, Reach, Talk, Written, declared, not_served, odata, spec_once, unexpected,
 };
 use crate::flow::catalogue::{ConnectorSpec, OperationKind, Repeat};
@@ -202,11 +202,7 @@ fn address(entity: &str, keys: &Keys) -> Result<String, Failure> {
 }
 
 /// Changes a record that is there.
-fn merge(
-    entity: &str,
-    keys: &Keys,
-    fields: &Map<String, Value>,
-) -> Result<crate::outbound::HttpRequest, Failure> {
+fn merge(entity: &str, keys: &Keys, fields: &Map<String, Value>) -> Result<crate::outbound::HttpRequest, Failure> {
     Ok(request("MERGE", address(entity, keys)?, &[("If-Match", "*")], Some(typed(fields, Some(keys)))))
 }
 
@@ -315,12 +311,16 @@ fn query(
     asked: Asked<'_>,
 ) -> Result<crate::outbound::HttpRequest, Failure> {
     if !list.order_by.is_empty() {
-        return Err(asked.bad_key("Azure tables are always in the order of PartitionKey and RowKey: leave out `order_by`"));
+        return Err(
+            asked.bad_key("Azure tables are always in the order of PartitionKey and RowKey: leave out `order_by`")
+        );
     }
     let mut parts = vec![format!("$top={}", wanted.clamp(1, PAGE_RECORDS_MAX))];
     if !list.filter.is_empty() {
         if list.filter.values().any(Value::is_null) {
-            return Err(asked.bad_key("Azure tables keep no empty fields, so none can be looked for (`null` in `where`)"));
+            return Err(
+                asked.bad_key("Azure tables keep no empty fields, so none can be looked for (`null` in `where`)")
+            );
         }
         parts.push(format!("$filter={}", encoded(&odata::filter(&list.filter, |_| false)?)));
     }

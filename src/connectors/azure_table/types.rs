@@ -73,10 +73,7 @@ impl Keys {
 
     /// As properties.
     pub(super) fn fields(&self) -> Map<String, Value> {
-        Map::from_iter([
-            ("PartitionKey".to_owned(), json!(self.partition)),
-            ("RowKey".to_owned(), json!(self.row)),
-        ])
+        Map::from_iter([("PartitionKey".to_owned(), json!(self.partition)), ("RowKey".to_owned(), json!(self.row))])
     }
 }
 
@@ -117,10 +114,8 @@ pub(super) fn typed(fields: &Map<String, Value>, keys: Option<&Keys>) -> Value {
 
 /// A record as the service gave it, its types read and the service's own words left out.
 pub(super) fn untyped(mut record: Map<String, Value>) -> Value {
-    let kinds: Vec<(String, Value)> = record
-        .iter()
-        .filter_map(|(name, kind)| Some((name.strip_suffix(TYPE)?.to_owned(), kind.clone())))
-        .collect();
+    let kinds: Vec<(String, Value)> =
+        record.iter().filter_map(|(name, kind)| Some((name.strip_suffix(TYPE)?.to_owned(), kind.clone()))).collect();
     for (name, kind) in kinds {
         record.remove(&format!("{name}{TYPE}"));
         let whole = record.get(&name).and_then(Value::as_str).and_then(|text| text.parse::<i64>().ok());

@@ -152,7 +152,9 @@ mod tests {
         };
         let option = |value: i32, label: &str| json!({"Value": value, "Label": {"UserLocalizedLabel": {"Label": label, "LanguageCode": 1033}}});
         vec![
-            answer(json!({"value": [{"LogicalName": "account", "EntitySetName": "accounts"}, {"LogicalName": "lead", "EntitySetName": "leads"}]})),
+            answer(
+                json!({"value": [{"LogicalName": "account", "EntitySetName": "accounts"}, {"LogicalName": "lead", "EntitySetName": "leads"}]}),
+            ),
             answer(json!({"value": [
                 attribute("subject", "String", "ApplicationRequired"), attribute("description", "Memo", "None"),
                 attribute("leadsourcecode", "Picklist", "None"), attribute("createdon", "DateTime", "None"),
@@ -164,7 +166,9 @@ mod tests {
             answer(json!({"value": [{"LogicalName": "description", "MaxLength": 2000}]})),
             answer(json!({"value": [{"LogicalName": "leadsourcecode", "GlobalOptionSet": null,
                 "OptionSet": {"Options": [option(1, "Advertisement"), option(8, "Web")]}}]})),
-            answer(json!({"value": [{"ReferencingAttribute": "parentaccountid", "ReferencingEntityNavigationPropertyName": "parentaccountid"}]})),
+            answer(
+                json!({"value": [{"ReferencingAttribute": "parentaccountid", "ReferencingEntityNavigationPropertyName": "parentaccountid"}]}),
+            ),
         ]
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::api::{self, Asked, encoded, header, name, request};
 use super::http::Http;
 use super::{
-    Connector, CreateRecord, Described, Did, Dialect, ListRecords, OnDuplicate, OpContext, Opened, Operation, Outcome,
+    Connector, CreateRecord, Described, Dialect, Did, ListRecords, OnDuplicate, OpContext, Opened, Operation, Outcome,
     Progress, Reach, Talk, Target, Written, declared, not_served, odata, refused, spec_once, unexpected,
 };
 use crate::flow::catalogue::{ConnectorSpec, OperationKind, Repeat};
@@ -51,7 +51,8 @@ struct Settings {
     /// The version of the Web API. Default: `v9.2`.
     #[serde(default = "api_version")]
     api_version: String,
-    /// Credentials: `oauth2_client_credentials` of an app registration.
+    /// Credentials: `oauth2_client_credentials` of an app registration; with `tenant` its `scope` is `URL/.default`, if it
+    /// says nothing.
     #[serde(default)]
     auth: Credentials,
 }
@@ -86,8 +87,15 @@ impl Connector for Dataverse {
             return Err("`api_version` is not a version of the Web API; write v9.2".into());
         }
         let base = format!("{org}/api/data/{}", settings.api_version);
+        let mut auth = settings.auth;
+        if let Credentials::Oauth2ClientCredentials(own) = &mut auth
+            && own.tenant.is_some()
+            && own.scope.is_none()
+        {
+            own.scope = Some(format!("{org}/.default"));
+        }
         let dialect = Organisation { org, base: base.clone() };
-        api::open(base, HEADERS, settings.auth, reach, dialect)
+        api::open(base, HEADERS, auth, reach, dialect)
     }
 }
 
@@ -222,13 +230,7 @@ impl Organisation {
         Err(refusal(reply, asked))
     }
 
-    fn written(
-        &self,
-        did: Did,
-        own: Option<String>,
-        reply: &HttpReply,
-        asked: Asked<'_>,
-    ) -> Result<Outcome, Failure> {
+    fn written(&self, did: Did, own: Option<String>, reply: &HttpReply, asked: Asked<'_>) -> Result<Outcome, Failure> {
         let header = header(&reply.headers, "odata-entityid");
         let is_answer = match &reply.body {
             Value::Object(body) => body.contains_key("@odata.context") || body.contains_key("@odata.etag"),
@@ -348,7 +350,10 @@ fn query(list: &ListRecords) -> Result<String, Failure> {
         let one = |(field, descending): &(String, bool)| {
             Ok(format!("{}{}", name(field)?, if *descending { "%20desc" } else { "" }))
         };
-        parts.push(format!("$orderby={}", list.order_by.iter().map(one).collect::<Result<Vec<_>, Failure>>()?.join(",")));
+        parts.push(format!(
+            "$orderby={}",
+            list.order_by.iter().map(one).collect::<Result<Vec<_>, Failure>>()?.join(",")
+        ));
     }
     // $top and paging exclude one another.
     if list.limit <= PAGE_RECORDS_MAX {

@@ -96,9 +96,14 @@ mod tests {
                 "picklistValues": if kind == "picklist" { json!([{"active": true, "label": "Hot", "value": "Hot"},
                     {"active": false, "label": "Old", "value": "Old"}]) } else { json!([]) }})
         };
-        let fields = json!([field("Id", "id", 18, false), field("LastName", "string", 80, false),
-            field("Rating", "picklist", 255, true), field("LeadSource", "picklist", 255, true),
-            field("IsUnreadByOwner", "boolean", 0, false), field("AnnualRevenue", "currency", 0, true)]);
+        let fields = json!([
+            field("Id", "id", 18, false),
+            field("LastName", "string", 80, false),
+            field("Rating", "picklist", 255, true),
+            field("LeadSource", "picklist", 255, true),
+            field("IsUnreadByOwner", "boolean", 0, false),
+            field("AnnualRevenue", "currency", 0, true)
+        ]);
         let described = describe("Lead", &[answer(200, json!({"name": "Lead", "fields": fields}))]);
         let Ok(Described::Shape(shape)) = described else { panic!("a shape: {described:?}") };
         let needs: Vec<(&str, Need)> = shape.fields.iter().map(|field| (field.name.as_str(), field.need)).collect();

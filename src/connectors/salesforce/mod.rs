@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::api::{self, Asked, encoded, name, request};
 use super::http::Http;
 use super::{
-    Connector, CreateRecord, Described, Did, Dialect, ListRecords, OnDuplicate, OpContext, Opened, Operation, Outcome,
+    Connector, CreateRecord, Described, Dialect, Did, ListRecords, OnDuplicate, OpContext, Opened, Operation, Outcome,
     Progress, Reach, Talk, Target, Written, declared, not_served, spec_once, unexpected,
 };
 use crate::flow::catalogue::{ConnectorSpec, OperationKind, Repeat};
@@ -438,7 +438,8 @@ fn find(entity: &str, key: &Map<String, Value>) -> Result<crate::outbound::HttpR
 fn listing(list: &ListRecords, asked: Asked<'_>) -> Result<String, Failure> {
     let fields = if list.select.is_empty() { "FIELDS(ALL)".to_owned() } else { api::names(&list.select)? };
     if list.select.is_empty() && list.limit > ALL_FIELDS_RECORDS_MAX {
-        let why = format!("Salesforce gives all fields of {ALL_FIELDS_RECORDS_MAX} records at most: name them (`select`)");
+        let why =
+            format!("Salesforce gives all fields of {ALL_FIELDS_RECORDS_MAX} records at most: name them (`select`)");
         return Err(asked.bad_key(&why));
     }
     let order = |(field, descending): &(String, bool)| {

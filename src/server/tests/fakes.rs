@@ -131,6 +131,9 @@ impl Store for FakeStore {
     fn prune(&self, _: PruneBefore) -> Fut<'_, StoreResult<u64>> {
         unused()
     }
+    fn set_meta(&self, _: &str, _: &str) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
     fn rotate_key(&self, _: &str, _: &str, _: Micros) -> Fut<'_, StoreResult<u32>> {
         unused()
     }

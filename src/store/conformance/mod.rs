@@ -70,6 +70,7 @@ macro_rules! conformance {
             the_generation_never_goes_back
             retention_keeps_what_is_live
             meta_is_stored_once
+            meta_can_be_replaced
             a_rotation_makes_a_slot_one_version_newer
             keys_remember_their_last_use
             retention_goes_by_kind_and_takes_everything_along

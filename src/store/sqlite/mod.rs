@@ -216,6 +216,10 @@ impl Store for SqliteStore {
         self.write(keep::MetaOrInsert { key: key.to_owned(), fresh: fresh.to_owned() })
     }
 
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
+        self.write(keep::SetMeta { key: key.to_owned(), value: value.to_owned() })
+    }
+
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>> {
         self.write(keep::RotateKey { flow: flow.to_owned(), slot: slot.to_owned(), now })
     }
