@@ -18,6 +18,7 @@ mod faulty_flows;
 mod held;
 mod http_answers;
 mod main_path;
+mod postgres;
 mod properties;
 mod readme;
 mod reload;
