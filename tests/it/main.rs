@@ -11,6 +11,7 @@ mod containers_shown;
 mod containers_sweep;
 mod crash;
 mod data_actions;
+mod destinations;
 mod drain;
 mod fault_sweep;
 mod faulty_flows;

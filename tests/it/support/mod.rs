@@ -1,5 +1,6 @@
 //! A user's workspace, the real binary, and the other side of its connections.
 
+pub(crate) mod counterpart;
 pub(crate) mod dice;
 pub(crate) mod fake_http;
 pub(crate) mod live;
