@@ -3,13 +3,18 @@
 //! A [`Connector`] is a kind of system (`dataverse`); opened with the settings of one connection it gives a [`Dialect`],
 //! which speaks, and a [`Transport`], which carries. A new kind is one file here and its line in [`Registry::builtin`].
 
+mod api;
+pub mod azure_table;
+pub mod dataverse;
 pub mod http;
 pub mod live;
+mod odata;
 mod operation;
 pub mod outbox;
 mod outcome;
 pub mod records;
 pub mod rest;
+pub mod salesforce;
 pub mod smtp;
 
 use std::path::PathBuf;
@@ -50,6 +55,9 @@ impl Registry {
                 Arc::new(outbox::Outbox),
                 Arc::new(smtp::Smtp),
                 Arc::new(http::Http::default()),
+                Arc::new(dataverse::Dataverse),
+                Arc::new(salesforce::Salesforce),
+                Arc::new(azure_table::AzureTable),
             ];
             let kinds = kinds.into_iter().chain(rest::embedded()).collect();
             Arc::new(Registry { kinds, files: Vec::new() })

@@ -351,8 +351,8 @@ pub(super) struct LimitsFile {
     pub page: Option<usize>,
 }
 
-/// One test: an operation, the requests that it must send, their answers, and what must come of it. In what is expected,
-/// `$KEY` and `$UUID` stand for the operation's key.
+/// One test: an operation, the requests that it must send, their answers, and what must come of it. In requests,
+/// answers and outputs, `$KEY` and `$UUID` stand for the operation's key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TestFile {

@@ -183,7 +183,7 @@ impl<'a> Turn<'a> {
     fn allowed(&self) -> Result<(), Failure> {
         let kind = self.operation.kind();
         let call = self.entity.operations.get(&kind).ok_or_else(|| not_served(self.cx.connection))?;
-        let wrong = |why: String| Err(Failure::terminal("wrong_target", format!("{}: {why}", self.spoken.plan.kind)));
+        let wrong = |why: String| Err(Failure::terminal("bad_key", format!("{}: {why}", self.spoken.plan.kind)));
         if let (Operation::ListRecords(list), Some(most)) = (self.operation, call.key_fields)
             && list.filter.len() > most
         {

@@ -1,4 +1,4 @@
-//! Findings in connector files, and failures of operations on records.
+//! Findings in connector files, and failures of their connections.
 
 use super::{CodeDoc, error};
 
@@ -45,46 +45,6 @@ the test wants; mend the file, or the test.
         "\
 The run waits and tries again. `leadflow check` names the errors; once the file is mended, a running server takes it and
 the run goes on.
-",
-    ),
-    error(
-        "unknown_entity",
-        "the system has no such entity",
-        "\
-A connector with a closed list of entities, such as `message` of Teams and Slack, was asked for another one. The message
-lists those that there are.
-",
-    ),
-    error(
-        "wrong_target",
-        "the system cannot find a record in this way",
-        "\
-Some systems take only ids, some only keys, and most keys of one field. The message says what it takes; the page of the
-connector in docs/connectors says why.
-",
-    ),
-    error(
-        "not_found",
-        "the system has no such record",
-        "\
-The id, or the values of the key, belong to no record that these credentials can see. `upsert_record` makes one where
-there is none.
-",
-    ),
-    error(
-        "duplicate",
-        "the system has this record already",
-        "\
-With `on_duplicate: fail` that is a failure; `ok` (the default) goes on with the existing record, `update` changes it.
-With `update`, it also comes where the system does not say which record it is.
-",
-    ),
-    error(
-        "unexpected_answer",
-        "a success that is none of the system's",
-        "\
-The status says success, and the body is none that the system gives: a login page, a proxy's page, or another system at
-this address. Of a write nobody knows whether it was done. Check the URL of the connection.
 ",
     ),
     error(

@@ -3,6 +3,7 @@
 //! Codes are stable: scripts and people search for them. A new code is one entry in the list of its home below.
 
 mod connectors;
+mod destination;
 mod flow;
 mod http;
 mod order;
@@ -26,8 +27,9 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 8] = [
+const PARTS: [&[CodeDoc]; 9] = [
     connectors::CODES,
+    destination::CODES,
     flow::CODES,
     order::CODES,
     template::CODES,
