@@ -40,7 +40,7 @@ pub(super) const SQL_SUSPECT_WAITS: &str = "SELECT EXISTS (SELECT 1 FROM runs \
 const _: () = assert!(SUSPECT_STRIKES == 3, "the suspects' indexes and queries have the number written out");
 
 /// Once inside, a run is in no lane: whatever becomes of this claim, it needs no second passage.
-const SQL_TAKE: &str = "UPDATE runs SET owner = $2, epoch = epoch + 1, status = 'running', \
+const SQL_TAKE: &str = "UPDATE runs SET owner = $2, epoch = epoch + 1, status = 'running', wake_at = NULL, \
        lane = CASE WHEN gate = 0 AND left(lane, 1) = '=' THEN '' ELSE lane END, \
        gate = CASE WHEN gate = 0 AND left(lane, 1) = '=' THEN 1 ELSE gate END \
      WHERE run_id = ANY ($1::uuid[])";

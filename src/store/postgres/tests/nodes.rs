@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::*;
-use crate::store::conformance::{accepted, all_accepted, at, joined, owned, queued, stored};
+use crate::store::conformance::{accepted, all_accepted, at, commit, joined, owned, queued, stored};
 use crate::store::{Arrival, CancelAnswer, DedupeKey, Gate, Intake, NewRun, SUSPECT_STRIKES, Taken, gate_lane};
 
 /// Two nodes on one database.
@@ -115,6 +115,27 @@ async fn a_suspect_works_alone_in_the_whole_cluster() {
     }
     assert_eq!(claimed, 1);
     assert_eq!(two.claim("node-2", want("crm", 9, None), at(9_000)).await.expect("claims"), []);
+}
+
+#[tokio::test]
+async fn a_caller_that_another_node_is_about_to_give_back_is_woken() {
+    let (one, two, _url) = two();
+    let caller = accepted(&two, owned(0, "node-2")).await;
+    let child = accepted(&one, owned(1, "node-1")).await;
+    let mut ends = commit(child);
+    (ends.owner, ends.status, ends.finished_at) = ("node-1".to_owned(), RunStatus::Succeeded, Some(at(5)));
+    ends.wakes = Some((caller, at(5)));
+    one.commit(ends).await.expect("commits");
+    // It did not see the end, and waits for it.
+    let mut waits = commit(caller);
+    (waits.owner, waits.status, waits.due_at, waits.release) = ("node-2".to_owned(), RunStatus::Waiting, at(900), true);
+    waits.lane = String::new();
+    two.commit(waits.clone()).await.expect("commits");
+    assert_eq!(stored(&two, caller).await.run.due_at, at(5));
+    let again = two.claim("node-2", want("", 9, None), at(6)).await.expect("claims").remove(0).run;
+    waits.epoch = again.epoch;
+    two.commit(waits).await.expect("commits");
+    assert_eq!(stored(&two, caller).await.run.due_at, at(900), "once");
 }
 
 #[tokio::test]
