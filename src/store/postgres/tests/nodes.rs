@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::*;
+use crate::run::RunStatus;
 use crate::store::conformance::{accepted, all_accepted, at, commit, joined, owned, queued, stored};
 use crate::store::{Arrival, CancelAnswer, DedupeKey, Gate, Intake, NewRun, SUSPECT_STRIKES, Taken, gate_lane};
 
@@ -157,11 +158,7 @@ async fn a_node_hears_of_work_that_another_stored() {
 #[tokio::test]
 async fn pruning_on_two_nodes_counts_every_run_once() {
     let (one, two, _url) = two();
-    all_accepted(
-        &one,
-        (0..150).map(|second| crate::store::conformance::ended(second, crate::run::RunStatus::Succeeded)),
-    )
-    .await;
+    all_accepted(&one, (0..150).map(|second| crate::store::conformance::ended(second, RunStatus::Succeeded))).await;
     let all = at(9_000);
     let old = PruneBefore { succeeded: all, failed: 0, rejected: 0, duplicates: 0, dedupe: 0, rows_max: 1_000 };
     let (first, second) = tokio::join!(one.prune(old.clone()), two.prune(old.clone()));

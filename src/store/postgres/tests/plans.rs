@@ -54,8 +54,8 @@ async fn hot_queries_walk_their_index() {
         (columns::SQL_COMMIT, "using steps_secure on steps"),
         (intake::SQL_HOLDERS, "using dedupe_pkey on dedupe"),
         (prune::SQL_OLD, "using runs_ended on runs"),
-        (prune::SQL_DELETE[0], "using steps_pkey on steps"),
-        (prune::SQL_DELETE[2], "using runs_pkey on runs"),
+        (prune::SQL_DELETE[0], "steps_pkey"),
+        (prune::SQL_DELETE[2], "runs_pkey"),
     ] {
         let plan = plan(&url, query);
         assert!(plan.contains(step), "{query}\nis not done by\n{step}\nbut by\n{plan}");
