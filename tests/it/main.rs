@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one link.
 
 mod architecture;
+mod auth;
 mod blueprints;
 mod calls;
 mod cli;
@@ -26,6 +27,7 @@ mod reload_pinned;
 mod reload_settings;
 mod smtp;
 mod smtp_flow;
+mod store_care;
 mod support;
 mod synced;
 mod trigger_answers;

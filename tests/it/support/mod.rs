@@ -2,6 +2,7 @@
 
 pub(crate) mod fake_http;
 pub(crate) mod live;
+pub(crate) mod oidc;
 pub(crate) mod rig;
 pub(crate) mod sink;
 pub(crate) mod traffic;
