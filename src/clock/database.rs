@@ -86,11 +86,8 @@ impl Clock for DatabaseClock {
         let (least, most) = (sample.database.saturating_sub(answered), sample.database.saturating_sub(asked));
         let mut state = self.lock();
         let shown = state.at(now);
-        let offset = if answered - asked <= ROUND_TRIP_GOOD {
-            least.midpoint(most)
-        } else {
-            state.offset.clamp(least, most)
-        };
+        let offset =
+            if answered - asked <= ROUND_TRIP_GOOD { least.midpoint(most) } else { state.offset.clamp(least, most) };
         *state = State { offset, shown, shown_at: now };
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! On a store that is not shared a lock of the process stands for the lease: it is trusted until it is taken.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;

@@ -167,7 +167,13 @@ async fn ready(shared: &Shared, request_id: RunId) -> Reply {
 async fn metrics(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
     let runs = shared.deps.store.counts().await.map_err(|error| unreadable(&error))?;
     let lanes = shared.deps.store.lanes(shared.deps.clock.now()).await.map_err(|error| unreadable(&error))?;
-    let text = shared.metrics.render(&shared.deps.library, &runs, &lanes, &shared.deps.accept.lease(), shared.deps.clock.now());
+    let text = shared.metrics.render(
+        &shared.deps.library,
+        &runs,
+        &lanes,
+        &shared.deps.accept.lease(),
+        shared.deps.clock.now(),
+    );
     let mut reply = Response::new(Full::new(Bytes::from(text)));
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     reply.headers_mut().insert(REQUEST_ID, id_value(request_id));

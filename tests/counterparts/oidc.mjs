@@ -72,7 +72,8 @@ async function isValid(header = '') {
 }
 
 const server = http.createServer(async (request, response) => {
-  const answer = (status, body = '', headers = {}) => response.writeHead(status, headers).end(String(body));
+  const answer = (status, body = '', headers = {}) =>
+    response.writeHead(status, { 'content-length': Buffer.byteLength(body), ...headers }).end(body);
   switch (request.url) {
     case '/count': return answer(200, JSON.stringify({ asked, taken }), { 'content-type': 'application/json' });
     case '/revoke': given.forEach((id) => revoked.add(id)); return answer(204);

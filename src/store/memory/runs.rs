@@ -158,8 +158,7 @@ impl State {
 
     pub(super) fn owned_by(&self, owner: &str, fits: impl Fn(&RunRow) -> bool) -> Vec<RunId> {
         let theirs = |kept: &&Kept| kept.row.owner.as_deref() == Some(owner) && fits(&kept.row);
-        let mut owned: Vec<_> =
-            self.runs.values().filter(theirs).map(|kept| (kept.number, kept.row.run_id)).collect();
+        let mut owned: Vec<_> = self.runs.values().filter(theirs).map(|kept| (kept.number, kept.row.run_id)).collect();
         owned.sort_unstable();
         owned.into_iter().map(|(_, run)| run).collect()
     }
@@ -193,9 +192,7 @@ impl State {
                 && filter.before.is_none_or(|before| row.run_id < before)
         };
         let found = self.runs.values().rev().filter(|kept| fits(&kept.row)).take(filter.limit);
-        found
-            .map(|kept| StoredRun { run: RunRow { trigger: None, ..kept.row.clone() }, steps: listed(kept) })
-            .collect()
+        found.map(|kept| StoredRun { run: RunRow { trigger: None, ..kept.row.clone() }, steps: listed(kept) }).collect()
     }
 }
 
