@@ -109,6 +109,10 @@ impl Dialect for Smtp {
     fn simulate(&self, _: &Operation, cx: &OpContext<'_>, _: &Talk, _: &Effect) -> Reply {
         simulated(cx)
     }
+
+    fn login(&self) -> Option<Effect> {
+        Some(Effect::LogIn)
+    }
 }
 
 /// The Message-ID of this operation's mail, without angle brackets: the same for every try.

@@ -164,6 +164,18 @@ impl SmtpTransport {
         }
     }
 
+    /// Connects, logs in and says goodbye, within `timeout` as a whole. No mail is begun.
+    pub async fn try_login(&self, timeout: Duration) -> Reply {
+        match tokio::time::timeout(timeout, self.connect_and_log_in()).await {
+            Ok(Ok(mut connection)) => {
+                let _goodbye = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
+                Reply::LoggedIn
+            }
+            Ok(Err(failure)) => Reply::Failed(failure),
+            Err(_) => Reply::Failed(self.too_late(false)),
+        }
+    }
+
     async fn dialogue(
         &self,
         envelope: &Envelope,

@@ -5,7 +5,8 @@
 //! node is dead: a server's life is alone here (`Term::Alone`), and needs no lease that ends.
 //!
 //! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `intake`,
-//! `claim`, `lease`, `keep`, `live` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
+//! `claim`, `lease`, `keep`, `live`, `connections` and `prune` hold the verbs that write, `read` and `browse` those that
+//! read; `rows` maps values.
 
 #![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
 
@@ -13,6 +14,7 @@ mod browse;
 pub mod care;
 mod checkpoint;
 mod claim;
+mod connections;
 mod intake;
 mod keep;
 mod lease;
@@ -40,9 +42,9 @@ use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
 use super::{
-    Arrival, CancelAnswer, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant, Life, Live, LiveChange, NewRun,
-    NodeRow, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError,
-    StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
+    RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Clock as _, Fut, Micros, SystemClock};
 use crate::ids::RunId;
@@ -234,6 +236,29 @@ impl Store for SqliteStore {
 
     fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
         self.read(lease::nodes)
+    }
+
+    fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {
+        self.write(connections::Note(notes))
+    }
+
+    fn probe_connection(
+        &self,
+        connection: &str,
+        settings_digest: &str,
+        seq: i64,
+        until: Micros,
+    ) -> Fut<'_, StoreResult<Option<ConnectionState>>> {
+        let (connection, settings_digest) = (connection.to_owned(), settings_digest.to_owned());
+        self.write(connections::Probe { connection, settings_digest, seq, until })
+    }
+
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>> {
+        self.read(connections::all)
+    }
+
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>> {
+        self.read(connections::waiting)
     }
 
     fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>> {
