@@ -1,11 +1,11 @@
 // A token service: the certified OpenID provider (npm oidc-provider), with tokens that live for a few seconds.
 //
-//     node oidc.mjs LIFE_SECS [client_secret_basic]
+//     node oidc.mjs LIFE_SECS
 //
 // Prints `ready PORT` once it listens on a free port of 127.0.0.1, and ends when its standard input is closed.
-//   POST /token         client_credentials, refresh_token; client lead-engine / s3cret
+//   POST /token         client_credentials, refresh_token; client lead-engine / s3cret, in the body or in the header
 //   POST /api           takes the lead that it is sent if its token is valid, else answers 401
-//   GET  /count         how often /token was asked, and how many leads were taken
+//   GET  /count         how often /token was asked, how often with the client in the header, and how many leads were taken
 //   GET  /valid         200 if the token in the header is valid, else 401
 //   POST /revoke        ends every access token given out so far
 //   POST /refresh       a refresh token, as the agreement of a person would give it
@@ -16,7 +16,6 @@ import http from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 
 const life = Number(process.argv[2]);
-const method = process.argv[3] || 'client_secret_post';
 const resource = 'https://crm.example';
 
 const jwk = () => ({
@@ -28,7 +27,7 @@ const make = (issuer) => new Provider(issuer, {
   jwks: { keys: [jwk()] },
   cookies: { keys: ['only for tests'] },
   clients: [{
-    client_id: 'lead-engine', client_secret: 's3cret', token_endpoint_auth_method: method,
+    client_id: 'lead-engine', client_secret: 's3cret', token_endpoint_auth_method: 'client_secret_basic',
     grant_types: ['client_credentials', 'refresh_token', 'authorization_code'],
     redirect_uris: ['https://app.example/back'], response_types: ['code'],
   }],
@@ -48,7 +47,7 @@ const make = (issuer) => new Provider(issuer, {
   },
 });
 
-let provider, down = false, asked = 0, taken = 0, given = [];
+let provider, down = false, asked = 0, byHeader = 0, taken = 0, given = [];
 const revoked = new Set();
 
 // What the person's agreement would leave behind.
@@ -75,7 +74,7 @@ const server = http.createServer(async (request, response) => {
   const answer = (status, body = '', headers = {}) =>
     response.writeHead(status, { 'content-length': Buffer.byteLength(body), ...headers }).end(body);
   switch (request.url) {
-    case '/count': return answer(200, JSON.stringify({ asked, taken }), { 'content-type': 'application/json' });
+    case '/count': return answer(200, JSON.stringify({ asked, by_header: byHeader, taken }), { 'content-type': 'application/json' });
     case '/revoke': given.forEach((id) => revoked.add(id)); return answer(204);
     case '/valid': return answer(await isValid(request.headers.authorization) ? 200 : 401);
     case '/refresh': return answer(200, await refreshToken());
@@ -88,6 +87,7 @@ const server = http.createServer(async (request, response) => {
     }
     case '/token':
       asked += 1;
+      if (request.headers.authorization) byHeader += 1;
       if (down) return answer(503);
   }
   return provider.callback()(request, response);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::oidc::Oidc;
 use crate::support::sink::Sink;
-use crate::support::{Server, Workspace, sample, until, wire};
+use crate::support::{Server, Workspace, project, sample, until, wire};
 
 /// Long enough to never matter on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -127,11 +127,11 @@ async fn a_service_that_is_down_is_tried_again_and_a_wrong_secret_is_not() {
 
 #[tokio::test]
 async fn an_application_may_show_itself_in_the_header() {
-    let oidc = Oidc::start_with(LONG_LIFE_SECS, "client_secret_basic");
+    let oidc = Oidc::start(LONG_LIFE_SECS);
     let mut auth = client_credentials(&oidc, "s3cret");
-    assert_eq!(post(&api(&oidc, &auth)).await.expect_err("it wants the header").class, Class::Credentials);
+    assert_eq!((post(&api(&oidc, &auth)).await, oidc.by_header()), (Ok(201), 0));
     auth["client_auth"] = "basic".into();
-    assert_eq!(post(&api(&oidc, &auth)).await, Ok(201));
+    assert_eq!((post(&api(&oidc, &auth)).await, oidc.by_header()), (Ok(201), 1));
 }
 
 fn mail() -> Effect {
@@ -261,6 +261,23 @@ fn a_rotated_refresh_token_is_kept_over_a_kill() {
 }
 
 #[test]
+fn a_reload_that_leaves_auth_as_it_is_keeps_the_token() {
+    let oidc = Oidc::start(LONG_LIFE_SECS);
+    let workspace = workspace(&oidc, "type: oauth2_client_credentials, scope: 'api:write'", "1ms");
+    let server = serve(&workspace, "unused");
+    let send = |taken| {
+        assert_eq!(wire::post(server.url("twice"), &sample()).expect("an answer").status, 202);
+        until("both actions are done", || oidc.counts().1 == taken);
+    };
+    send(2);
+    let settings = fs::read_to_string(workspace.path().join("leadflow.yaml")).expect("settings");
+    workspace.write("leadflow.yaml", &settings.replace("    type: http\n", "    type: http\n    concurrency: 3\n"));
+    assert_eq!(server.reload(), (true, Vec::new()));
+    send(4);
+    assert_eq!(oidc.counts(), (1, 4));
+}
+
+#[test]
 fn a_dry_run_asks_for_no_token_and_nothing_shows_a_secret() {
     let oidc = Oidc::start(LONG_LIFE_SECS);
     let workspace = workspace(&oidc, "type: oauth2_client_credentials", "1ms");
@@ -281,4 +298,33 @@ fn a_dry_run_asks_for_no_token_and_nothing_shows_a_secret() {
         assert!(shown.contains("\"Authorization\": \"***\"") && !shown.contains("hunter2"), "{shown}");
     }
     assert_eq!(oidc.counts(), (0, 0));
+}
+
+/// Each `leadflow.yaml` of the page about credentials is fine as it stands, and a server would start with it.
+#[test]
+fn the_page_about_credentials_holds_settings_that_work() {
+    let page = fs::read_to_string(project().join("docs/credentials.md")).expect("the page");
+    let blocks: Vec<&str> = page
+        .split("```yaml title=\"leadflow.yaml\"\n")
+        .skip(1)
+        .map(|rest| rest.split_once("```").expect("it is closed").0)
+        .collect();
+    assert!(blocks.len() >= 6, "{} blocks", blocks.len());
+    for block in blocks {
+        let workspace = Workspace::empty();
+        workspace.write("leadflow.yaml", block);
+        let connection = block.lines().nth(1).expect("a connection").trim().trim_end_matches(':');
+        let action = if block.contains("type: smtp") {
+            "type: send_email, to: sales@contoso.com, subject: New, body: Lead"
+        } else {
+            "type: http, method: POST, url: leads, body: { n: 1 }"
+        };
+        workspace.write(
+            "flows/one.yaml",
+            &format!("name: one\ntrigger: {{ type: request }}\nactions:\n  - {{ name: send, connection: {connection}, {action} }}\n"),
+        );
+        let found = workspace.json(&["check", "--json"]).to_string();
+        assert!(!found.contains("\"error\"") && !found.contains("\"warning\""), "{block}\n{found}");
+        workspace.expect(0, &["dry-run", "one", "--lead", "examples/lead.json"]);
+    }
 }

@@ -256,22 +256,24 @@ async fn a_refresh_token_that_cannot_be_stored_is_used_and_stored_later() {
 
 #[tokio::test]
 async fn another_nodes_newer_refresh_token_is_used_after_a_refusal() {
-    let newest = Arc::new(Mutex::new("r9".to_owned()));
-    let server = rotating(Arc::clone(&newest)).await;
     let keeper = Arc::new(Keeper::default());
+    let key: Arc<Mutex<String>> = Arc::default();
+    let (late, known) = (Arc::clone(&keeper), Arc::clone(&key));
+    // The other node used ours and stored its new one between our reading and our asking.
+    let server = serve(move |n, request| {
+        if n == 0 {
+            *late.kept.lock().expect("lock") = Some((known.lock().expect("lock").clone(), "r9".to_owned()));
+        }
+        if request.contains("refresh_token=r9&") {
+            token(n)
+        } else {
+            Some((400, String::new(), json!({"error": "invalid_grant"})))
+        }
+    })
+    .await;
     let source = refreshing(&server, &keeper);
-    // The other node stores its token between our reading and our asking.
-    let late = Arc::clone(&keeper);
-    let key = source.key().expect("a key").to_owned();
-    let asked = tokio::spawn({
-        let source = Arc::clone(&source);
-        async move { source.token().await }
-    });
-    while server.seen().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    late.keep(&key, &Secret::new("r9")).await.expect("kept");
-    asked.await.expect("no panic").expect("a token");
+    *key.lock().expect("lock") = source.key().expect("a key").to_owned();
+    assert_eq!(source.token().await.expect("a token").token.expose(), "token-1");
     assert_eq!(server.seen().len(), 2);
 }
 
@@ -367,6 +369,43 @@ async fn a_token_that_does_not_come_means_that_nothing_was_sent() {
     let Reply::Failed(failure) = connection(&nobody).send(&get("/leads"), LONG).await else { panic!("nobody there") };
     assert_eq!((failure.code.as_str(), failure.class), ("connect_failed", Class::Retryable));
     assert_eq!((silent.count("/leads"), refusing.count("/leads")), (0, 0));
+}
+
+/// A connection to `server` with these credentials.
+fn with(server: &Server, auth: Value) -> HttpTransport {
+    let auth: Credentials = serde_json::from_value(auth).expect("settings");
+    let origin = Origin { base_url: Some(server.url.clone()), auth, ..Origin::default() };
+    HttpTransport::connection(&HttpClientSettings::default(), origin).expect("a connection")
+}
+
+#[tokio::test]
+async fn a_table_request_is_signed_and_signed_again_with_the_servers_time() {
+    let key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+    for (date, asked) in [("Sun, 06 Nov 2044 08:49:37 GMT", 2), ("soon", 1)] {
+        let server = serve(move |_, _| Some((403, format!("date: {date}\r\n"), Value::Null))).await;
+        let connection = with(&server, json!({"type": "shared_key", "account": "contoso", "key": key}));
+        let Reply::Http(reply) = connection.send(&get("leads"), LONG).await else { panic!("an answer") };
+        let seen = server.seen();
+        assert_eq!((reply.status, seen.len()), (403, asked), "{date}");
+        for request in &seen {
+            assert_eq!(request.matches("authorization: ").count(), 1, "{request}");
+            assert_eq!(request.matches("x-ms-date: ").count(), 1, "{request}");
+            assert!(request.contains("authorization: SharedKey contoso:"), "{request}");
+        }
+        assert_eq!(seen.last().expect("a request").contains("x-ms-date: Sun, 06 Nov 2044"), asked == 2);
+    }
+}
+
+#[tokio::test]
+async fn a_shared_access_signature_goes_as_it_is_and_is_not_shown() {
+    let server = serve(|_, _| Some((200, String::new(), Value::Null))).await;
+    for (url, sent) in [("leads", "/leads?sv=1&sig=a%2Bb"), ("leads?$top=1", "/leads?$top=1&sv=1&sig=a%2Bb")] {
+        let connection = with(&server, json!({"type": "sas", "token": "?sv=1&sig=a%2Bb\n"}));
+        let shown = connection.target(&get(url)).expect("a target").shown_url();
+        assert!(shown.ends_with("***") && !shown.contains("sig"), "{shown}");
+        assert!(matches!(connection.send(&get(url), LONG).await, Reply::Http(_)));
+        assert_eq!(server.count(sent), 1, "{:?}", server.seen());
+    }
 }
 
 #[test]

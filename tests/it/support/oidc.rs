@@ -25,11 +25,6 @@ pub(crate) struct Oidc {
 impl Oidc {
     /// Starts one whose tokens live so many seconds. The client is `lead-engine` / `s3cret`.
     pub(crate) fn start(life_secs: u32) -> Self {
-        Self::start_with(life_secs, "client_secret_post")
-    }
-
-    /// Starts one whose client shows itself by this method.
-    pub(crate) fn start_with(life_secs: u32, method: &str) -> Self {
         let folder = installed();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/counterparts").join(SCRIPT);
         // Node.js looks for packages from where the script lies.
@@ -37,7 +32,7 @@ impl Oidc {
         fs::copy(script, own.path()).expect("the script");
         let mut process = Command::new("node")
             .arg(own.path())
-            .args([&life_secs.to_string(), method])
+            .arg(life_secs.to_string())
             .current_dir(&folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -54,8 +49,17 @@ impl Oidc {
 
     /// How often tokens were asked for, and how many leads were taken.
     pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.count("asked"), self.count("taken"))
+    }
+
+    /// How often an application showed itself in the header.
+    pub(crate) fn by_header(&self) -> u64 {
+        self.count("by_header")
+    }
+
+    fn count(&self, what: &str) -> u64 {
         let counts: Value = wire::send("GET", &format!("{}/count", self.url), &[], b"").expect("an answer").json();
-        (counts["asked"].as_u64().expect("a number"), counts["taken"].as_u64().expect("a number"))
+        counts[what].as_u64().expect("a number")
     }
 
     /// Does what `path` of the service does: `revoke`, `down`, `up`, `refresh`. What it answered.
