@@ -323,7 +323,7 @@ fn the_page_about_credentials_holds_settings_that_work() {
             "flows/one.yaml",
             &format!("name: one\ntrigger: {{ type: request }}\nactions:\n  - {{ name: send, connection: {connection}, {action} }}\n"),
         );
-        let found = workspace.json(&["check", "--json"]).to_string();
+        let found = workspace.json(&["check", "--format", "json"]).to_string();
         assert!(!found.contains("\"error\"") && !found.contains("\"warning\""), "{block}\n{found}");
         workspace.expect(0, &["dry-run", "one", "--lead", "examples/lead.json"]);
     }
