@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The test command: installs what the tests need on a fresh Debian machine, then checks formatting and lints and runs
 # every test. Needs a Rust toolchain, and root or sudo only where an apt package is missing. A test whose counterpart
-# (strace, a mail server in Python, a token service in Node.js) is missing fails; none is skipped.
+# (strace, a mail server in Python, a token service in Node.js, PostgreSQL) is missing fails; none is skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +22,8 @@ need openssl openssl version
 need nodejs node --version
 need npm npm --version
 need procps type -P kill
+need postgresql sh -c "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"
+need util-linux type -P setpriv
 if [ ${#missing[@]} -gt 0 ]; then
   echo "== apt-get install ${missing[*]}"
   again as_root apt-get update -qq
@@ -38,4 +40,4 @@ cargo fmt --check
 echo "== lints"
 cargo clippy --locked --all-targets -- -D warnings
 echo "== tests"
-cargo test --locked --no-fail-fast
+LEADFLOW_SIM_SEEDS="${LEADFLOW_SIM_SEEDS:-10000}" cargo test --locked --no-fail-fast
