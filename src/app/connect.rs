@@ -10,8 +10,8 @@ use crate::connectors::{self, Opened as OpenedKind, Reach, Registry};
 use crate::engine::ports::{Connections, Limits, OpenConnection};
 use crate::outbound::Transport;
 use crate::outbound::http::{AllowPrivate, HttpTransport};
-use crate::outbound::outbox::Outbox;
 use crate::settings::{Connection, Settings};
+use crate::store::Store;
 use crate::template;
 
 /// Open connections, with what they were opened for: a reload keeps those that are to be as they are, with their pools
@@ -38,8 +38,7 @@ pub(super) fn connections(settings: &Settings) -> anyhow::Result<Connections> {
 
 /// Opens every connection of the settings; those that were open for the same settings stay.
 pub(super) fn open(settings: &Settings, before: Option<&Opened>) -> anyhow::Result<Opened> {
-    let outbox = before.map(|before| Arc::clone(&before.common.reach.outbox));
-    let common = Common::new(settings, outbox)?;
+    let common = Common::new(settings, before.map(|before| &before.common.reach))?;
     let before = before.filter(|before| before.common.is_like(&common));
     let workers = settings.limits.workers;
     let mut opened = Opened { connections: Connections::new(), common, made_of: BTreeMap::new() };
@@ -63,6 +62,13 @@ pub(super) fn open(settings: &Settings, before: Option<&Opened>) -> anyhow::Resu
     Ok(opened)
 }
 
+impl Opened {
+    /// From now on the embedded records are read from `store`.
+    pub(super) fn read_records_from(&self, store: &Arc<dyn Store>) {
+        self.common.reach.records.read_from(Arc::clone(store));
+    }
+}
+
 /// What every connection starts from.
 struct Common {
     registry: Arc<Registry>,
@@ -71,9 +77,12 @@ struct Common {
 }
 
 impl Common {
-    fn new(settings: &Settings, outbox: Option<Arc<Outbox>>) -> anyhow::Result<Self> {
+    fn new(settings: &Settings, before: Option<&Reach>) -> anyhow::Result<Self> {
         let mut reach = Reach::new(&settings.data);
-        reach.outbox = outbox.unwrap_or(reach.outbox);
+        if let Some(before) = before {
+            reach.outbox = Arc::clone(&before.outbox);
+            reach.records = Arc::clone(&before.records);
+        }
         reach.http.response_bytes_max = settings.limits.response_bytes_max;
         reach.http.ca = read_all(&settings.outbound_ca)?;
         reach.http.allow_private = allow_private(&settings.outbound_allow_private, &[])?;
@@ -97,16 +106,16 @@ impl Common {
             .with_context(|| format!("connection `{name}`: there is no connector type `{}`", connection.kind))?;
         let mut reach = self.reach.clone();
         reach.ca.clone_from(&made_of.authorities);
+        reach.concurrency = connection.concurrency.unwrap_or(made_of.workers);
         reach.http.allow_private = allow_private(&self.allow_private, &connection.allow_private)
             .with_context(|| format!("connection `{name}`"))?;
         let opened = connector
             .open(&connection.settings, &reach)
             .map_err(|message| anyhow::anyhow!("connection `{name}`: {message}"))?;
-        let concurrency = connection.concurrency.unwrap_or(made_of.workers);
         Ok(OpenConnection {
             timeout: connection.timeout,
             retry: connection.retry,
-            ..OpenConnection::new(name, connector.as_ref(), opened, concurrency)
+            ..OpenConnection::new(name, connector.as_ref(), opened, reach.concurrency)
         })
     }
 

@@ -72,6 +72,7 @@ async fn serve_async(
     let lock = hold_folder(&settings.data, clock.as_ref())?;
     let store = open_store(&settings).await?;
     let opened = connect::open(&settings, None)?;
+    opened.read_records_from(&store);
     let library = Arc::new(Library::default());
     let (connections, live) = (opened.connections.clone(), Arc::clone(&library));
     let config = engine_config(&settings, connections, Arc::clone(&store), live, Arc::clone(&clock), owner);

@@ -103,7 +103,9 @@ async fn post(flow: &Flow, url: String, lead: String) -> anyhow::Result<HttpRepl
     match transport.send(&request, ANSWER_TIMEOUT).await {
         Reply::Http(reply) => Ok(reply),
         Reply::Failed(failure) => anyhow::bail!("the server does not answer: {}", failure.message),
-        Reply::Email { .. } | Reply::Record => anyhow::bail!("the server's answer is no HTTP"),
+        Reply::Email { .. } | Reply::Record | Reply::Records(_) | Reply::Sql(_) => {
+            anyhow::bail!("the server's answer is no HTTP")
+        }
     }
 }
 

@@ -7,8 +7,11 @@ pub mod http;
 mod operation;
 pub mod outbox;
 mod outcome;
+pub mod postgres;
 pub mod records;
 pub mod smtp;
+pub mod sql;
+pub mod sqlite;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -22,6 +25,7 @@ pub use crate::flow::declared::declared;
 use crate::ids::{IdempotencyKey, RunId};
 use crate::outbound::http::HttpClientSettings;
 use crate::outbound::outbox::Outbox as OutboxFolder;
+use crate::outbound::records::RecordReader;
 use crate::outbound::{Effect, Reply, Transport};
 use crate::run::Failure;
 pub use operation::{
@@ -45,6 +49,8 @@ impl Registry {
                 Arc::new(outbox::Outbox),
                 Arc::new(smtp::Smtp),
                 Arc::new(http::Http::default()),
+                Arc::new(postgres::Postgres),
+                Arc::new(sqlite::Sqlite),
             ];
             Arc::new(Registry { kinds })
         });
@@ -82,7 +88,14 @@ pub struct Reach {
     pub ca: Vec<Vec<u8>>,
     /// The one outbox of the process.
     pub outbox: Arc<OutboxFolder>,
+    /// The embedded records of the process.
+    pub records: Arc<RecordReader>,
+    /// Effects of the connection at once: more connections to its system are of no use.
+    pub concurrency: usize,
 }
+
+/// Effects at once, where nobody says anything.
+const CONCURRENCY_DEFAULT: usize = 64;
 
 impl Reach {
     /// All further certificate authorities: those of every connection and this one's.
@@ -92,7 +105,13 @@ impl Reach {
 
     /// The outbox below the data folder, the default client, no further authorities.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { http: HttpClientSettings::default(), ca: Vec::new(), outbox: Arc::new(OutboxFolder::open(data)) }
+        Self {
+            http: HttpClientSettings::default(),
+            ca: Vec::new(),
+            outbox: Arc::new(OutboxFolder::open(data)),
+            records: Arc::default(),
+            concurrency: CONCURRENCY_DEFAULT,
+        }
     }
 }
 

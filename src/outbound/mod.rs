@@ -8,6 +8,8 @@ pub mod http;
 pub mod mail;
 pub mod outbox;
 pub mod recorded;
+pub mod records;
+pub mod sql;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use serde_json::Value;
 
 use crate::clock::{Fut, Micros};
 use crate::run::Failure;
-use crate::store::RecordWrite;
+use crate::store::{RecordQuery, RecordRow, RecordWrite};
 
 /// Something to do to the outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +33,10 @@ pub enum Effect {
     Email(Box<EmailMessage>),
     /// A write to the embedded records: done by the engine's commit, never by [`Effects::perform`].
     Record(RecordWrite),
+    /// A look at the embedded records.
+    ReadRecords(RecordQuery),
+    /// Something to ask a database of.
+    Sql(Box<sql::SqlRequest>),
 }
 
 /// An HTTP request, complete but for credentials.
@@ -114,6 +120,10 @@ pub enum Reply {
     },
     /// The record write is part of the next commit.
     Record,
+    /// The embedded records that fit.
+    Records(Vec<RecordRow>),
+    /// What a database answered.
+    Sql(sql::SqlReply),
     /// No answer. The class says whether anything may have been done.
     Failed(Failure),
 }
@@ -154,8 +164,12 @@ pub struct Call<'a> {
 /// How to reach the other side of a connection, credentials included.
 #[derive(Clone)]
 pub enum Transport {
-    /// Nothing to reach: the embedded records.
+    /// Nothing to reach.
     Embedded,
+    /// The embedded records.
+    Records(Arc<records::RecordReader>),
+    /// The tables of a database.
+    Sql(Arc<sql::Database>),
     /// HTTP with a connection's base, headers and credentials, or without any.
     Http(Arc<http::HttpTransport>),
     /// SMTP.
@@ -186,7 +200,9 @@ impl Effects for Real {
                 (Effect::Email(message), Transport::Smtp(smtp)) => smtp.send(message, call.timeout).await,
                 (Effect::Email(message), Transport::Outbox(outbox)) => outbox.write(message, call.timeout).await,
                 // Nothing to do here: the engine commits the write with its journal.
-                (Effect::Record(_), Transport::Embedded) => Reply::Record,
+                (Effect::Record(_), Transport::Embedded | Transport::Records(_)) => Reply::Record,
+                (Effect::ReadRecords(query), Transport::Records(records)) => records.read(query, call.timeout).await,
+                (Effect::Sql(request), Transport::Sql(database)) => database.perform(request, call.timeout).await,
                 _ => Reply::Failed(wrong_transport(call.connection)),
             }
         })
@@ -199,7 +215,7 @@ impl Transport {
         match self {
             Self::Smtp(smtp) => Some(smtp.default_from()),
             Self::Outbox(_) => Some(mail::OUTBOX_SENDER),
-            Self::Embedded | Self::Http(_) => None,
+            Self::Embedded | Self::Records(_) | Self::Sql(_) | Self::Http(_) => None,
         }
     }
 }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
     Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
-    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
-    TextId,
+    RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult,
+    StoredRun, TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -128,6 +128,7 @@ pass! {
     list_rejected(flow: Option<&str>, limit: usize) -> Vec<RejectedRow>;
     find_rejected(part: &str, limit: usize) -> Vec<RejectedRow>;
     list_records(entity: Option<&str>, limit: usize) -> Vec<RecordRow>;
+    read_records(query: RecordQuery) -> Vec<RecordRow>;
     find_records(part: &str, limit: usize) -> Vec<RecordRow>;
     keys() -> Vec<KeySlot>;
     meta(key: &str) -> Option<String>;

@@ -9,9 +9,11 @@ mod conformance;
 pub mod faulty;
 pub mod hidden;
 mod intake;
+mod records;
 pub mod sqlite;
 
 pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
+pub use records::{Picking, RecordMode, RecordQuery, RecordRow, RecordWrite, merge_fields};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -178,23 +180,6 @@ pub struct StepIo {
     pub child: Option<RunId>,
 }
 
-/// A write to the embedded `records`: in the same transaction as the journal.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordWrite {
-    /// The connection's name.
-    pub connection: String,
-    /// The entity.
-    pub entity: String,
-    /// The client-made id: a second write with the same id changes nothing.
-    pub id: String,
-    /// The fields.
-    pub fields: Value,
-    /// The run that wrote it.
-    pub run_id: RunId,
-    /// When.
-    pub created_at: Micros,
-}
-
 /// A new run with everything that its first commit holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewRun {
@@ -349,25 +334,6 @@ pub struct RejectedRow {
     pub body: Vec<u8>,
     /// The run that a resubmit made.
     pub resubmitted_as: Option<RunId>,
-}
-
-/// One embedded record.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordRow {
-    /// The connection's name.
-    pub connection: String,
-    /// The entity.
-    pub entity: String,
-    /// Its id.
-    pub id: String,
-    /// Its fields.
-    pub fields: Value,
-    /// The run that wrote it.
-    pub run_id: RunId,
-    /// When it was created.
-    pub created_at: Micros,
-    /// When it was last changed.
-    pub updated_at: Micros,
 }
 
 /// Which runs to list.
@@ -538,6 +504,9 @@ pub trait Store: Send + Sync + 'static {
     fn find_rejected(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>>;
     /// Embedded records, newest first.
     fn list_records(&self, entity: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>>;
+    /// Embedded records that fit `query`, in its order: see [`Picking`]. Reads in slices, so a long table keeps nobody
+    /// waiting.
+    fn read_records(&self, query: RecordQuery) -> Fut<'_, StoreResult<Vec<RecordRow>>>;
     /// Embedded records whose id starts or ends with `part`; at most `limit`.
     fn find_records(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>>;
     /// All key slots.

@@ -5,6 +5,7 @@
 mod flow;
 mod http;
 mod order;
+mod records;
 mod run;
 mod settings;
 mod template;
@@ -25,8 +26,16 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 7] =
-    [flow::CODES, order::CODES, template::CODES, run::CODES, http::CODES, settings::CODES, trigger::CODES];
+const PARTS: [&[CodeDoc]; 8] = [
+    flow::CODES,
+    order::CODES,
+    records::CODES,
+    template::CODES,
+    run::CODES,
+    http::CODES,
+    settings::CODES,
+    trigger::CODES,
+];
 const COUNT: usize = count(&PARTS);
 static SORTED: [CodeDoc; COUNT] = sorted(&PARTS);
 

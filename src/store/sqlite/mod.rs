@@ -23,6 +23,7 @@ mod prune;
 mod queue;
 mod read;
 mod readers;
+mod records;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -39,8 +40,8 @@ use self::readers::Readers;
 use self::writer::{Verb, Writer};
 use super::{
     Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
-    RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun,
-    TextId,
+    RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult,
+    StoredRun, TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -267,6 +268,10 @@ impl Store for SqliteStore {
     fn list_records(&self, entity: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
         let entity = entity.map(str::to_owned);
         self.read(move |conn| browse::list_records(conn, entity.as_deref(), limit))
+    }
+
+    fn read_records(&self, query: RecordQuery) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
+        Box::pin(records::read(&self.readers, query))
     }
 
     fn find_records(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
