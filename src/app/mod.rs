@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use crate::actions;
-use crate::clock::{Clock, SystemClock, rfc3339};
+use crate::clock::{Clock, DatabaseClock, Sample, SystemClock, rfc3339};
 use crate::engine::ports::Connections;
 use crate::engine::{self, Acceptor, Engine};
 use crate::ids::RunId;
@@ -67,10 +67,10 @@ async fn serve_async(
     started_at: Instant,
     announce: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let owner = format!("{}:{}", std::process::id(), RunId::new(clock.now()));
-    let lock = hold_folder(&settings.data, clock.as_ref())?;
+    let lock = hold_folder(&settings.data, &SystemClock)?;
     let store = open_store(&settings).await?;
+    let clock = clock_of(store.as_ref()).await?;
+    let owner = format!("{}:{}:{}", host_name(), std::process::id(), RunId::new(clock.now()));
     let opened = connect::open(&settings, None)?;
     opened.read_records_from(&store);
     let library = Arc::new(Library::default());
@@ -185,6 +185,23 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await?;
     let store = opened.with_context(|| format!("cannot open the store {}", settings.database().display()))?;
     Ok(Arc::new(store))
+}
+
+/// The time that everything is stored with: the database's where several machines share one.
+async fn clock_of(store: &dyn Store) -> anyhow::Result<Arc<dyn Clock>> {
+    if !store.is_shared() {
+        return Ok(Arc::new(SystemClock));
+    }
+    let asked = tokio::time::Instant::now();
+    let database = store.now().await.context("cannot ask the database for its time")?;
+    let answered = tokio::time::Instant::now();
+    Ok(Arc::new(DatabaseClock::new(Sample { asked, answered, database })))
+}
+
+/// What people call this machine; empty where nothing says so.
+fn host_name() -> String {
+    let told = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    told.map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 
 fn engine_config(

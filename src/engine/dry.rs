@@ -13,6 +13,7 @@ use super::actor::{Actor, Seed};
 use super::answers::Answers;
 use super::dedupe::{self, Key};
 use super::lanes::Lanes;
+use super::lease::Lease;
 use super::ports::{CallEnd, Connections, Drain, Journal, Limits, Mocks, Ports};
 use super::restore;
 use super::scope::Values;
@@ -142,7 +143,6 @@ impl Kit {
 
     fn ports(&self, memory: Arc<Memory>, mocks: Mocks, drain: watch::Receiver<Drain>) -> Ports {
         Ports {
-            owner: "dry-run".to_owned(),
             journal: memory,
             effects: Arc::clone(&self.effects),
             library: Arc::clone(&self.library),
@@ -355,6 +355,7 @@ async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, values: 
     let (_cancel, cancel) = watch::channel(false);
     let mut actor = Actor::new(Seed {
         ports: Arc::clone(ports),
+        lease: Lease::alone("dry-run"),
         flow: Arc::clone(flow),
         identity,
         values,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lease::Lease;
 use super::ports::OpenConnection;
 use serde_json::Value;
 
@@ -16,6 +17,7 @@ const EFFECTS_PER_TRY_MAX: u32 = 50;
 
 /// Everything that one try needs.
 pub(super) struct Attempt {
+    pub(super) lease: Arc<Lease>,
     pub(super) effects: Arc<dyn Effects>,
     pub(super) connection: Arc<OpenConnection>,
     pub(super) action: String,
@@ -30,6 +32,9 @@ pub(super) struct Attempt {
 
 /// Performs the try. The deadline is round all of its effects together.
 pub(super) async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
+    if !attempt.lease.trusted().await {
+        return Err(lease_lost());
+    }
     let timeout = attempt.timeout;
     // The transport has the same deadline and knows what was sent; this one only catches a transport that does not
     // keep it, so it comes a little later.
@@ -43,6 +48,11 @@ pub(super) async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
             action: None,
         }),
     }
+}
+
+/// The life in which the try began is over; nobody commits this.
+fn lease_lost() -> Failure {
+    Failure::unknown("lease_lost", "this node lost its lease while performing this action")
 }
 
 /// How much longer than a transport the engine waits.
@@ -61,6 +71,10 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
     let mut talk = Talk { n: 0, key: key(0), notes: Value::Null };
     let mut effect = attempt.effect;
     for n in 0..EFFECTS_PER_TRY_MAX {
+        // Also between the effects of one try.
+        if !attempt.lease.trusted().await {
+            return Err(lease_lost());
+        }
         talk.n = n;
         talk.key = key(n);
         let simulated = connection.dialect.simulate(&attempt.operation, &cx, &talk, &effect);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::{MICROS_PER_SEC, Micros};
+use crate::engine::lease::{LeaseReport, LeaseState};
 use crate::library::{Library, Outcome};
 use crate::run::RunStatus;
 use crate::store::{LaneState, gated_flow};
@@ -62,6 +63,7 @@ impl Metrics {
         library: &Library,
         runs: &[(RunStatus, u64)],
         lanes: &[LaneState],
+        lease: &LeaseReport,
         now: Micros,
     ) -> String {
         let mut page = Page::default();
@@ -100,6 +102,7 @@ impl Metrics {
         for (lane, flow) in lanes.iter().filter_map(|lane| Some((lane, gated_flow(&lane.lane)?))) {
             page.sample("leadflow_gate_waiting_runs", &[("flow", flow)], lane.due);
         }
+        page.lease(lease);
         page.library(library, now);
         page.0
     }
@@ -109,6 +112,16 @@ impl Metrics {
 struct Page(String);
 
 impl Page {
+    /// Whether this node may work.
+    fn lease(&mut self, lease: &LeaseReport) {
+        self.family("leadflow_lease", "gauge", "How the lease of this node stands: 1 for the state that it is in.");
+        for state in LeaseState::ALL {
+            self.sample("leadflow_lease", &[("state", state.as_str())], u64::from(state == lease.state));
+        }
+        self.family("leadflow_leases_lost_total", "counter", "Leases that this node lost: its runs went to others.");
+        self.sample("leadflow_leases_lost_total", &[], lease.lost);
+    }
+
     /// What is live, and how reloads went.
     fn library(&mut self, library: &Library, now: Micros) {
         let set = library.live();
@@ -171,7 +184,8 @@ mod tests {
         let notices = vec![Notice { finding, since: 3_000_000 }];
         library.swap(FlowSet { generation: 7, notices, ..FlowSet::default() });
         library.counters().count(Outcome::KeptBack);
-        let page = metrics.render(&library, &runs, &[lane], 45_500_000);
+        let lease = LeaseReport { state: LeaseState::StoreUnreachable, owner: "a".into(), lost: 2 };
+        let page = metrics.render(&library, &runs, &[lane], &lease, 45_500_000);
         for line in [
             "leadflow_requests_total{answer=\"202\"} 2",
             "leadflow_requests_total{answer=\"599\"} 1",
@@ -180,6 +194,9 @@ mod tests {
             "leadflow_runs{status=\"held\"} 0",
             "leadflow_active_runs 3",
             "leadflow_due_runs{connection=\"c\\\"rm\"} 3",
+            "leadflow_lease{state=\"store_unreachable\"} 1",
+            "leadflow_lease{state=\"held\"} 0",
+            "leadflow_leases_lost_total 2",
             "leadflow_generation 7",
             "leadflow_flows{state=\"live\"} 0",
             "leadflow_reload_total{outcome=\"kept_back\"} 1",

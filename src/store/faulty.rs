@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
-    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
-    RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult,
-    StoredRun, TextId,
+    Arrival, CancelAnswer, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant, Life, Live, LiveChange, NewRun,
+    NodeRow, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store,
+    StoreError, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -95,6 +95,10 @@ macro_rules! pass {
             $(fn $verb(&self, $($name: $kind),*) -> Fut<'_, StoreResult<$answer>> {
                 self.call(|store| store.$verb($($name),*))
             })*
+
+            fn is_shared(&self) -> bool {
+                self.inner.is_shared()
+            }
         }
     };
 }
@@ -104,6 +108,8 @@ pass! {
     take_in(arrivals: Vec<Arrival>) -> Intake;
     commit(commit: RunCommit) -> ();
     claim(owner: &str, wants: Vec<LaneWant>, now: Micros) -> Vec<StoredRun>;
+    heartbeat(life: Life) -> Heartbeat;
+    leave(owner: &str) -> ();
     rescue(owner: &str, now: Micros) -> Rescued;
     reject(row: RejectedRow, caps: RejectedCaps) -> ();
     mark_resubmitted(id: RunId, run: RunId) -> ();
@@ -116,6 +122,8 @@ pass! {
     meta_or_insert(key: &str, fresh: &str) -> String;
     rotate_key(flow: &str, slot: &str, now: Micros) -> u32;
     touch_keys(used: Vec<(String, String, Micros)>) -> ();
+    now() -> Micros;
+    nodes() -> Vec<NodeRow>;
     run(run: RunId) -> Option<StoredRun>;
     find_runs(part: &str, limit: usize) -> Vec<RunId>;
     list_runs(filter: RunFilter) -> Vec<StoredRun>;

@@ -67,7 +67,24 @@ pub struct RecordRow {
     pub updated_at: Micros,
 }
 
+impl From<RecordWrite> for RecordRow {
+    fn from(write: RecordWrite) -> Self {
+        let RecordWrite { connection, entity, id, fields, run_id, created_at, mode: _ } = write;
+        Self { connection, entity, id, fields, run_id, created_at, updated_at: created_at }
+    }
+}
+
 impl RecordRow {
+    /// Sets the named fields. A repeat, or a write that brings nothing new, leaves the time of the last change as it is.
+    pub fn change(&mut self, write: &RecordWrite) {
+        let mut fields = self.fields.clone();
+        merge_fields(&mut fields, &write.fields);
+        if fields != self.fields {
+            self.updated_at = self.updated_at.max(write.created_at);
+            self.fields = fields;
+        }
+    }
+
     /// What a flow sees of it: `id`, its fields, and its times where no field has their names.
     pub fn seen(&self) -> Map<String, Value> {
         let mut seen = Map::from_iter([("id".to_owned(), Value::String(self.id.clone()))]);

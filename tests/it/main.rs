@@ -26,6 +26,7 @@ mod reload_pinned;
 mod reload_settings;
 mod smtp;
 mod smtp_flow;
+mod store_care;
 mod support;
 mod synced;
 mod trigger_answers;

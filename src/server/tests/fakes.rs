@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::clock::{Fut, Micros};
+use crate::engine::lease::{LeaseReport, LeaseState};
 use crate::engine::{Accept, Accepted};
 use crate::ids::RunId;
 use crate::library::{LiveFlow, Reload, Verdict};
@@ -91,6 +92,18 @@ impl Store for FakeStore {
     fn claim(&self, _: &str, _: Vec<LaneWant>, _: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
         unused()
     }
+    fn heartbeat(&self, _: Life) -> Fut<'_, StoreResult<Heartbeat>> {
+        unused()
+    }
+    fn leave(&self, _: &str) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn now(&self) -> Fut<'_, StoreResult<Micros>> {
+        unused()
+    }
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
+        unused()
+    }
     fn rescue(&self, _: &str, _: Micros) -> Fut<'_, StoreResult<Rescued>> {
         unused()
     }
@@ -142,6 +155,9 @@ impl Store for FakeStore {
     fn list_records(&self, _: Option<&str>, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
         unused()
     }
+    fn read_records(&self, _: RecordQuery) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
+        unused()
+    }
     fn find_records(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
         unused()
     }
@@ -157,10 +173,16 @@ pub(super) struct FakeEngine {
     pub(super) came: Mutex<Vec<(String, TriggerData)>>,
     /// Accepts that have begun; each waits for a permit of `gate` when there is one.
     pub(super) begun: AtomicUsize,
+    pub(super) lease_lost: AtomicBool,
     pub(super) gate: Option<tokio::sync::Semaphore>,
 }
 
 impl Accept for FakeEngine {
+    fn lease(&self) -> LeaseReport {
+        let state = if self.lease_lost.load(Ordering::SeqCst) { LeaseState::Lost } else { LeaseState::Held };
+        LeaseReport { state, owner: "host:1:a".to_owned(), lost: 3 }
+    }
+
     fn accept(&self, flow: std::sync::Arc<LiveFlow>, trigger: TriggerData) -> Fut<'_, Accepted> {
         Box::pin(async move {
             self.begun.fetch_add(1, Ordering::SeqCst);

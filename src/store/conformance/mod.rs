@@ -5,6 +5,7 @@
 
 mod handing_out;
 mod keeping;
+mod leases;
 mod looking;
 mod records;
 mod running;
@@ -12,6 +13,7 @@ mod taking_in;
 
 pub(crate) use handing_out::*;
 pub(crate) use keeping::*;
+pub(crate) use leases::*;
 pub(crate) use looking::*;
 pub(crate) use records::*;
 pub(crate) use running::*;
@@ -53,6 +55,12 @@ macro_rules! conformance {
             what_is_not_free_is_not_claimed
             a_claimed_run_brings_trigger_and_steps
             a_rescue_takes_the_runs_of_the_dead
+            a_lease_stands_until_it_expires
+            a_rescue_leaves_the_living_alone
+            a_life_that_was_taken_does_not_come_back
+            a_life_that_is_alone_ends_every_other
+            what_a_life_leaves_is_rescued_at_once
+            nodes_are_shown
             a_run_without_progress_is_held_as_poison
             progress_forgives_strikes
             suspects_work_one_at_a_time

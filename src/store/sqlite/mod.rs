@@ -2,18 +2,20 @@
 //!
 //! Promise: the promises of [`Store`], by one process that writes in groups (`writer`), short commands beside it that
 //! write in transactions of their own, and any number of readers. The process lock ([`lock`]) proves that every other
-//! node is dead, so rescue needs no lease here.
+//! node is dead: a server's life is alone here (`Term::Alone`), and needs no lease that ends.
 //!
 //! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `intake`,
-//! `claim`, `keep`, `live` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
+//! `claim`, `lease`, `keep`, `live` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
 
 #![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
 
 mod browse;
+pub mod care;
 mod checkpoint;
 mod claim;
 mod intake;
 mod keep;
+mod lease;
 mod live;
 pub mod lock;
 mod migrate;
@@ -39,11 +41,11 @@ use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
 use super::{
-    Arrival, CancelAnswer, FlowText, Intake, KeySlot, LaneState, LaneWant, Live, LiveChange, NewRun, PruneBefore,
-    RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult,
-    StoredRun, TextId,
+    Arrival, CancelAnswer, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant, Life, Live, LiveChange, NewRun,
+    NodeRow, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store,
+    StoreError, StoreResult, StoredRun, TextId,
 };
-use crate::clock::{Fut, Micros};
+use crate::clock::{Clock as _, Fut, Micros, SystemClock};
 use crate::ids::RunId;
 use crate::run::RunStatus;
 
@@ -90,10 +92,10 @@ impl SqliteStore {
 
     async fn rescue_all(&self, owner: &str, now: Micros) -> StoreResult<Rescued> {
         let writer = self.writer()?;
-        writer.write(claim::Register { owner: owner.to_owned(), now }).await?;
+        writer.write(lease::EndExpired { owner: owner.to_owned() }).await?;
         let mut rescued = Rescued::default();
         loop {
-            let slice = writer.write(claim::RescueSlice { owner: owner.to_owned(), now }).await?;
+            let slice = writer.write(lease::RescueSlice { owner: owner.to_owned(), now }).await?;
             if slice.runs == 0 {
                 return Ok(rescued);
             }
@@ -165,6 +167,14 @@ impl Store for SqliteStore {
         self.write(claim::Claim { owner: owner.to_owned(), wants, now })
     }
 
+    fn heartbeat(&self, life: Life) -> Fut<'_, StoreResult<Heartbeat>> {
+        self.write(lease::Beat(life))
+    }
+
+    fn leave(&self, owner: &str) -> Fut<'_, StoreResult<()>> {
+        self.write(lease::Leave { owner: owner.to_owned() })
+    }
+
     fn rescue(&self, owner: &str, now: Micros) -> Fut<'_, StoreResult<Rescued>> {
         let owner = owner.to_owned();
         Box::pin(async move { self.rescue_all(&owner, now).await })
@@ -213,6 +223,14 @@ impl Store for SqliteStore {
 
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>> {
         self.write(keep::TouchKeys(used))
+    }
+
+    fn now(&self) -> Fut<'_, StoreResult<Micros>> {
+        Box::pin(std::future::ready(Ok(SystemClock.now())))
+    }
+
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
+        self.read(lease::nodes)
     }
 
     fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>> {
