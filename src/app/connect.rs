@@ -1,7 +1,7 @@
 //! From settings to what the engine works with: open connections and bounds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -83,6 +83,8 @@ impl Common {
             reach.outbox = Arc::clone(&before.outbox);
             reach.records = Arc::clone(&before.records);
         }
+        let folder = settings.file.as_deref().and_then(Path::parent);
+        reach.folder = folder.map(Path::to_owned).unwrap_or_default();
         reach.http.response_bytes_max = settings.limits.response_bytes_max;
         reach.http.ca = read_all(&settings.outbound_ca)?;
         reach.http.allow_private = allow_private(&settings.outbound_allow_private, &[])?;

@@ -90,6 +90,8 @@ pub struct Reach {
     pub outbox: Arc<OutboxFolder>,
     /// The embedded records of the process.
     pub records: Arc<RecordReader>,
+    /// The folder of leadflow.yaml: relative paths of settings start there.
+    pub folder: PathBuf,
     /// Effects of the connection at once: more connections to its system are of no use.
     pub concurrency: usize,
 }
@@ -110,6 +112,7 @@ impl Reach {
             ca: Vec::new(),
             outbox: Arc::new(OutboxFolder::open(data)),
             records: Arc::default(),
+            folder: PathBuf::new(),
             concurrency: CONCURRENCY_DEFAULT,
         }
     }

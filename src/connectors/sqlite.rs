@@ -19,7 +19,7 @@ pub struct Sqlite;
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    /// The database file. It must be there: leadflow makes no file and no table.
+    /// The database file, relative to leadflow.yaml. It must be there: leadflow makes no file and no table.
     path: PathBuf,
 }
 
@@ -33,11 +33,11 @@ impl Connector for Sqlite {
         })
     }
 
-    fn open(&self, settings: &Value, _: &Reach) -> Result<Opened, String> {
+    fn open(&self, settings: &Value, reach: &Reach) -> Result<Opened, String> {
         let settings: Settings = super::read(settings)?;
         Ok(Opened {
             dialect: Arc::new(Sql { flavour: Flavour::Sqlite, schema: None }),
-            transport: Transport::Sql(Arc::new(Database::sqlite(File::new(settings.path)))),
+            transport: Transport::Sql(Arc::new(Database::sqlite(File::new(reach.folder.join(settings.path))))),
         })
     }
 }

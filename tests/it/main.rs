@@ -17,8 +17,12 @@ mod faulty_flows;
 mod held;
 mod http_answers;
 mod main_path;
+#[path = "../counterparts/postgres.rs"]
+#[allow(dead_code, reason = "each user of the counterpart needs another part of it")]
+mod postgres;
 mod properties;
 mod readme;
+mod records;
 mod reload;
 mod reload_edits;
 mod reload_model;
@@ -26,6 +30,7 @@ mod reload_pinned;
 mod reload_settings;
 mod smtp;
 mod smtp_flow;
+mod sql;
 mod store_care;
 mod support;
 mod synced;
