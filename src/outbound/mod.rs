@@ -3,6 +3,7 @@
 //! Connectors describe effects and never hold a secret; [`Effects`] performs them and attaches credentials.
 //! [`Real`] sends, [`recorded::Recorded`] writes down: that is what makes a dry run honest.
 
+pub mod auth;
 pub mod faulty;
 pub mod http;
 pub mod mail;
@@ -37,6 +38,8 @@ pub enum Effect {
     ReadRecords(RecordQuery),
     /// Something to ask a database of.
     Sql(Box<sql::SqlRequest>),
+    /// Log in, say goodbye: how a connection is tried that takes no harmless request. SMTP only.
+    LogIn,
 }
 
 /// An HTTP request, complete but for credentials.
@@ -124,6 +127,8 @@ pub enum Reply {
     Records(Vec<RecordRow>),
     /// What a database answered.
     Sql(sql::SqlReply),
+    /// The other side let us in.
+    LoggedIn,
     /// No answer. The class says whether anything may have been done.
     Failed(Failure),
 }
@@ -198,6 +203,7 @@ impl Effects for Real {
             match (call.effect, call.transport) {
                 (Effect::Http(request), Transport::Http(http)) => http.send(request, call.timeout).await,
                 (Effect::Email(message), Transport::Smtp(smtp)) => smtp.send(message, call.timeout).await,
+                (Effect::LogIn, Transport::Smtp(smtp)) => smtp.try_login(call.timeout).await,
                 (Effect::Email(message), Transport::Outbox(outbox)) => outbox.write(message, call.timeout).await,
                 // Nothing to do here: the engine commits the write with its journal.
                 (Effect::Record(_), Transport::Embedded | Transport::Records(_)) => Reply::Record,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
-    Arrival, CancelAnswer, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant, Life, Live, LiveChange, NewRun,
-    NodeRow, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store,
-    StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow,
+    Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -120,10 +120,15 @@ pass! {
     set_live(change: LiveChange) -> ();
     prune(before: PruneBefore) -> u64;
     meta_or_insert(key: &str, fresh: &str) -> String;
+    set_meta(key: &str, value: &str) -> ();
     rotate_key(flow: &str, slot: &str, now: Micros) -> u32;
     touch_keys(used: Vec<(String, String, Micros)>) -> ();
     now() -> Micros;
     nodes() -> Vec<NodeRow>;
+    note_connections(notes: Vec<ConnectionNote>) -> Vec<Noted>;
+    probe_connection(connection: &str, settings_digest: &str, seq: i64, until: Micros) -> Option<ConnectionState>;
+    connections() -> Vec<ConnectionState>;
+    waiting_runs() -> Vec<(String, u64)>;
     run(run: RunId) -> Option<StoredRun>;
     find_runs(part: &str, limit: usize) -> Vec<RunId>;
     list_runs(filter: RunFilter) -> Vec<StoredRun>;

@@ -6,16 +6,27 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod connection_state;
 pub mod faulty;
+mod find;
 pub mod hidden;
 mod intake;
 mod lease;
+mod live;
 pub mod memory;
+pub mod postgres;
 mod records;
 pub mod sqlite;
+mod standing;
+mod values;
 
+pub use connection_state::{
+    Block, BlockKind, Condition, ConnectionNote, ConnectionState, Noted, OTHER_SETTINGS_KEPT, PROBE_LEASE, Said, Times,
+    Turn, Word,
+};
 pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
 pub use lease::{Heartbeat, Life, NodeRow, Rescued, STRIKES_MAX, SUSPECT_STRIKES, Term};
+pub use live::{Live, LiveChange, LiveRow};
 pub use records::{Picking, RecordMode, RecordQuery, RecordRow, RecordWrite, merge_fields};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -275,43 +286,6 @@ pub struct FlowText {
     pub bundle: String,
 }
 
-/// One row of `live`: the last good version of a flow file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveRow {
-    /// The file as the user knows it.
-    pub file: String,
-    /// The flow's name.
-    pub flow: String,
-    /// The pinned text.
-    pub text_id: TextId,
-    /// The digest of the text. Read, never written: it belongs to the text.
-    pub digest: String,
-    /// The generation of the live set that brought this version.
-    pub generation: u64,
-    /// When it was loaded.
-    pub loaded_at: Micros,
-}
-
-/// What was live last.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Live {
-    /// The last generation that was stored; 0: none yet.
-    pub generation: u64,
-    /// The files, by name. A row whose text is gone is left out.
-    pub rows: Vec<LiveRow>,
-}
-
-/// A change of what is live.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LiveChange {
-    /// The generation of the live set after it. The stored one never goes back.
-    pub generation: u64,
-    /// Rows to write, one a file.
-    pub put: Vec<LiveRow>,
-    /// Files whose rows go. A file that is in `put` too keeps what that says.
-    pub remove: Vec<String>,
-}
-
 /// A refused but authenticated request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RejectedRow {
@@ -463,11 +437,25 @@ pub trait Store: Send + Sync + 'static {
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
     /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
+    /// Stores `value` under `key` in `meta`, whatever was there.
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>>;
     /// Makes `slot` of `flow` one version newer; answers the new version. A slot that was never stored is at version 1,
     /// so its first rotation answers 2.
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>>;
     /// Notes when key slots last let a request in.
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>>;
+    /// Applies each note to the row of its connection ([`ConnectionState::note`]), all in one transaction that holds
+    /// the rows: notes of several nodes never undo each other. The rows after it, in the order of the notes.
+    fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>>;
+    /// Takes the one probe of a blocked connection: nobody else probes before `until`. `None`: the row is not as it was
+    /// at `seq` any more, or not blocked.
+    fn probe_connection(
+        &self,
+        connection: &str,
+        settings_digest: &str,
+        seq: i64,
+        until: Micros,
+    ) -> Fut<'_, StoreResult<Option<ConnectionState>>>;
 
     // --- reads ---
 
@@ -496,6 +484,10 @@ pub trait Store: Send + Sync + 'static {
     fn lanes(&self, now: Micros) -> Fut<'_, StoreResult<Vec<LaneState>>>;
     /// Unfinished runs of a flow (counted up to `cap`).
     fn unfinished(&self, flow: &str, cap: u64) -> Fut<'_, StoreResult<u64>>;
+    /// What is known of connections, by name; of each first the settings that were seen last.
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>>;
+    /// Runs that nobody works on and that are not held, by lane, due or not.
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>>;
     /// A pinned text.
     fn text(&self, id: TextId) -> Fut<'_, StoreResult<Option<FlowText>>>;
     /// What is live, or was when the last server stopped.

@@ -1,5 +1,7 @@
 //! A real PostgreSQL for tests: one for each test process, and one of its own for a test that stops it. See README.md.
 
+#![allow(dead_code, reason = "unit tests and integration tests use different parts of it")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

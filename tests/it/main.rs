@@ -17,8 +17,6 @@ mod faulty_flows;
 mod held;
 mod http_answers;
 mod main_path;
-#[path = "../counterparts/postgres.rs"]
-#[allow(dead_code, reason = "each user of the counterpart needs another part of it")]
 mod postgres;
 mod properties;
 mod readme;

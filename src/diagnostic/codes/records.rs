@@ -70,6 +70,14 @@ The data folder did not answer; the action is tried again by itself. Look at the
 ",
     ),
     error(
+        "unexpected_answer",
+        "the answer is not one that the system gives",
+        "\
+What came back is no answer of the API: a login page, another content type, a record without its id. A
+success is never assumed. Look at the address of the connection, and at what stands in between.
+",
+    ),
+    error(
         "unknown_entity",
         "the system has no such entity",
         "\

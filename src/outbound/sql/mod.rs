@@ -8,7 +8,6 @@ mod faults;
 mod postgres;
 mod sqlite;
 mod table;
-mod tls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -13,9 +13,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::faults::{self, Fault};
 use super::table::{Column, Kind, Table, TableName};
-use super::{Run, SqlReply, Statement, tls};
+use super::{Run, SqlReply, Statement};
 use crate::run::Failure;
 use crate::secret::Secret;
+use crate::store::postgres::{address, tls};
 
 /// Most connections to one database, however many effects may be on their way: servers allow about a hundred in all.
 pub(super) const POOL_MAX: usize = 16;
@@ -69,7 +70,7 @@ impl Postgres {
     /// The database at `url`, with up to `connections` connections (no more than `POOL_MAX`: 16). Opens none yet. The error
     /// says what is wrong with the settings, without their values.
     pub fn new(url: &Secret, authorities: &[Vec<u8>], connections: usize) -> Result<Self, String> {
-        let (mut config, mode) = parse(url.expose()).map_err(|why| format!("`url` cannot be used: {why}"))?;
+        let (mut config, mode) = address(url.expose()).map_err(|why| format!("`url` cannot be used: {why}"))?;
         let tls = tls::connector(mode, authorities)?;
         config.connect_timeout(CONNECT_TIMEOUT);
         config.keepalives_idle(KEEPALIVE_EVERY).keepalives_interval(KEEPALIVE_EVERY).keepalives_retries(2);
@@ -195,33 +196,6 @@ fn read(rows: &[tokio_postgres::Row], statement: &Statement) -> Result<SqlReply,
     Ok(SqlReply::Rows { statement: 0, rows: values, inserted })
 }
 
-/// Reads a URL, and what it says of TLS. The error never repeats any of it.
-fn parse(url: &str) -> Result<(tokio_postgres::Config, tls::Mode), String> {
-    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-        return Err("it must begin with postgres://".to_owned());
-    }
-    let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut mode = "prefer";
-    let mut kept = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("sslmode", word)) => mode = word,
-            Some(("sslrootcert" | "sslcert" | "sslkey", _)) => {
-                return Err("it names certificates: put the authority's file into `ca` of the connection".to_owned());
-            }
-            _ => kept.push(pair),
-        }
-    }
-    let mode = tls::Mode::parse(mode)?;
-    let parsed: Result<tokio_postgres::Config, _> = format!("{address}?{}", kept.join("&")).parse();
-    let mut config = parsed.map_err(|_| "it is no address of a database".to_owned())?;
-    if config.get_hosts().is_empty() {
-        return Err("it names no host".to_owned());
-    }
-    config.ssl_mode(mode.ssl);
-    Ok((config, mode))
-}
-
 /// Reads the answer to [`DESCRIBE`].
 fn table(text: &str) -> Result<Table, Failure> {
     let odd = || Failure::terminal("unexpected_answer", "what the database tells of the table cannot be read");
@@ -301,7 +275,7 @@ mod tests {
             "postgres://app@localhost/leads",
             "postgresql://app:pa%40ss@db-1:5432,db-2:5432/leads?sslmode=verify-full&application_name=x",
         ] {
-            assert!(parse(fine).is_ok(), "{fine}");
+            assert!(Postgres::new(&Secret::new(fine), &[], 1).is_ok(), "{fine}");
         }
         for bad in [
             "mysql://app:hunter2@localhost/leads",

@@ -21,6 +21,7 @@ pub(super) struct FakeStore {
     pub(super) slots: Mutex<Vec<KeySlot>>,
     pub(super) touched: Mutex<Vec<(String, String, Micros)>>,
     pub(super) runs: Mutex<Vec<StoredRun>>,
+    pub(super) connections: Mutex<Vec<ConnectionState>>,
 }
 
 impl FakeStore {
@@ -70,6 +71,12 @@ impl Store for FakeStore {
     fn lanes(&self, _: Micros) -> Fut<'_, StoreResult<Vec<LaneState>>> {
         self.answer(Vec::new)
     }
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>> {
+        self.answer(|| lock(&self.connections).clone())
+    }
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>> {
+        self.answer(|| vec![("crm".to_owned(), 2)])
+    }
     fn keys(&self) -> Fut<'_, StoreResult<Vec<KeySlot>>> {
         self.answer(|| lock(&self.slots).clone())
     }
@@ -110,6 +117,12 @@ impl Store for FakeStore {
     fn mark_resubmitted(&self, _: RunId, _: RunId) -> Fut<'_, StoreResult<()>> {
         unused()
     }
+    fn note_connections(&self, _: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {
+        unused()
+    }
+    fn probe_connection(&self, _: &str, _: &str, _: i64, _: Micros) -> Fut<'_, StoreResult<Option<ConnectionState>>> {
+        unused()
+    }
     fn request_cancel(&self, _: RunId, _: Micros) -> Fut<'_, StoreResult<CancelAnswer>> {
         unused()
     }
@@ -129,6 +142,9 @@ impl Store for FakeStore {
         unused()
     }
     fn prune(&self, _: PruneBefore) -> Fut<'_, StoreResult<u64>> {
+        unused()
+    }
+    fn set_meta(&self, _: &str, _: &str) -> Fut<'_, StoreResult<()>> {
         unused()
     }
     fn rotate_key(&self, _: &str, _: &str, _: Micros) -> Fut<'_, StoreResult<u32>> {

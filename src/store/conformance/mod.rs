@@ -3,6 +3,7 @@
 //! A promise is an async function that takes a fresh, empty store. An implementation calls
 //! [`conformance!`](crate::store::conformance::conformance) with an expression that makes one, and gets a test for each.
 
+mod connections;
 mod handing_out;
 mod keeping;
 mod leases;
@@ -11,6 +12,7 @@ mod records;
 mod running;
 mod taking_in;
 
+pub(crate) use connections::*;
 pub(crate) use handing_out::*;
 pub(crate) use keeping::*;
 pub(crate) use leases::*;
@@ -77,6 +79,7 @@ macro_rules! conformance {
             the_generation_never_goes_back
             retention_keeps_what_is_live
             meta_is_stored_once
+            meta_can_be_replaced
             a_rotation_makes_a_slot_one_version_newer
             keys_remember_their_last_use
             retention_goes_by_kind_and_takes_everything_along
@@ -96,6 +99,10 @@ macro_rules! conformance {
             nobody_overtakes_whoever_waits_at_the_gate
             a_cancelled_run_leaves_the_gate
             a_list_that_does_not_fit_the_gate_leaves_nothing_behind
+            the_state_of_a_connection_is_kept_by_its_settings
+            notes_from_several_nodes_are_all_counted
+            one_node_probes
+            what_waits_is_counted_by_lane
             a_store_at_rest_is_well
         }
     };

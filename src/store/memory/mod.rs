@@ -4,6 +4,7 @@
 //! same in the same order every time: what is due together is handed out in the order in which it came. It logs what
 //! happens to each run, for whoever checks. Told to break a promise ([`Breach`]), it shows that the checks can fail.
 
+mod connections;
 mod keep;
 mod nodes;
 mod runs;
@@ -13,9 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Arrival, CancelAnswer, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant, Life, Live, LiveChange, LiveRow,
-    NewRun, NodeRow, Owner, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit,
-    RunFilter, RunRow, StepRow, Store, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
+    Life, Live, LiveChange, LiveRow, NewRun, NodeRow, Noted, Owner, PruneBefore, RecordQuery, RecordRow, RejectedCaps,
+    RejectedRow, Rescued, RunCommit, RunFilter, RunRow, StepRow, Store, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Clock, Fut, Micros};
 use crate::ids::RunId;
@@ -97,6 +98,7 @@ struct State {
     nodes: BTreeMap<Owner, NodeRow>,
     /// By id, which counts from 1.
     texts: BTreeMap<TextId, Text>,
+    connections: BTreeMap<(String, String), ConnectionState>,
     live: BTreeMap<String, LiveRow>,
     generation: u64,
     rejected: BTreeMap<RunId, RejectedRow>,
@@ -267,6 +269,37 @@ impl Store for MemoryStore {
             state.touch_keys(used);
             Ok(())
         })
+    }
+
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.with(move |state| {
+            state.meta.insert(key, value);
+            Ok(())
+        })
+    }
+
+    fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {
+        self.with(move |state| Ok(state.note_connections(notes)))
+    }
+
+    fn probe_connection(
+        &self,
+        connection: &str,
+        settings_digest: &str,
+        seq: i64,
+        until: Micros,
+    ) -> Fut<'_, StoreResult<Option<ConnectionState>>> {
+        let (connection, digest) = (connection.to_owned(), settings_digest.to_owned());
+        self.with(move |state| Ok(state.probe_connection(&connection, &digest, seq, until)))
+    }
+
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>> {
+        self.read(State::connections)
+    }
+
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>> {
+        self.read(State::waiting_runs)
     }
 
     fn now(&self) -> Fut<'_, StoreResult<Micros>> {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0002_live.sql"),
     include_str!("../migrations/sqlite/0003_trigger.sql"),
     include_str!("../migrations/sqlite/0004_calls.sql"),
+    include_str!("../migrations/sqlite/0005_connections.sql"),
 ];
 
 /// The version that this binary reads and writes.

@@ -5,7 +5,8 @@
 //! node is dead: a server's life is alone here (`Term::Alone`), and needs no lease that ends.
 //!
 //! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `intake`,
-//! `claim`, `lease`, `keep`, `live` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
+//! `claim`, `lease`, `keep`, `live`, `connections` and `prune` hold the verbs that write, `read` and `browse` those that
+//! read; `rows` maps values.
 
 #![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
 
@@ -13,6 +14,7 @@ mod browse;
 pub mod care;
 mod checkpoint;
 mod claim;
+mod connections;
 mod intake;
 mod keep;
 mod lease;
@@ -37,13 +39,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use self::checkpoint::Checkpointer;
 pub use self::open::{Mode, OpenOptions, QUEUE_MAX};
-use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
+use super::find::{IdPart, newest};
 use super::{
-    Arrival, CancelAnswer, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant, Life, Live, LiveChange, NewRun,
-    NodeRow, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store,
-    StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow,
+    Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Clock as _, Fut, Micros, SystemClock};
 use crate::ids::RunId;
@@ -131,7 +133,7 @@ impl SqliteStore {
             ids.extend(page.found);
             next = page.next;
         }
-        read::newest(&mut ids, limit);
+        newest(&mut ids, limit);
         Ok(ids)
     }
 
@@ -217,6 +219,10 @@ impl Store for SqliteStore {
         self.write(keep::MetaOrInsert { key: key.to_owned(), fresh: fresh.to_owned() })
     }
 
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
+        self.write(keep::SetMeta { key: key.to_owned(), value: value.to_owned() })
+    }
+
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>> {
         self.write(keep::RotateKey { flow: flow.to_owned(), slot: slot.to_owned(), now })
     }
@@ -231,6 +237,29 @@ impl Store for SqliteStore {
 
     fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
         self.read(lease::nodes)
+    }
+
+    fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {
+        self.write(connections::Note(notes))
+    }
+
+    fn probe_connection(
+        &self,
+        connection: &str,
+        settings_digest: &str,
+        seq: i64,
+        until: Micros,
+    ) -> Fut<'_, StoreResult<Option<ConnectionState>>> {
+        let (connection, settings_digest) = (connection.to_owned(), settings_digest.to_owned());
+        self.write(connections::Probe { connection, settings_digest, seq, until })
+    }
+
+    fn connections(&self) -> Fut<'_, StoreResult<Vec<ConnectionState>>> {
+        self.read(connections::all)
+    }
+
+    fn waiting_runs(&self) -> Fut<'_, StoreResult<Vec<(String, u64)>>> {
+        self.read(connections::waiting)
     }
 
     fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>> {

@@ -12,7 +12,7 @@ use leadflow::run::Class;
 use serde_json::json;
 
 use super::site::{Engine, LONG, Site, create, did, get, id, update};
-use crate::postgres::Server;
+use crate::support::postgres::Server;
 
 const LEADS: &str = "create table leads (id serial primary key, name text, leadflow_key uuid unique)";
 

@@ -12,7 +12,7 @@ use leadflow::outbound::{Call, Effects, Real};
 use leadflow::run::Failure;
 use serde_json::{Map, Value, json};
 
-use crate::postgres::Server;
+use crate::support::postgres::Server;
 
 /// Long enough to never matter on a busy machine.
 pub(super) const LONG: Duration = Duration::from_secs(30);

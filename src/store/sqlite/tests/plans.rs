@@ -1,7 +1,7 @@
 //! Each hot query uses the index that was made for it, whatever the planner's statistics say.
 
 use super::*;
-use crate::store::sqlite::{claim, lease, read};
+use crate::store::sqlite::{claim, connections, lease, read};
 
 fn plan(conn: &Connection, sql: &str) -> rusqlite::Result<String> {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
@@ -31,6 +31,7 @@ async fn hot_queries_walk_their_index_and_sort_nothing() {
         (read::SQL_LIST_FLOW, "SEARCH runs USING COVERING INDEX runs_flow (flow=? AND status=? AND run_id<?)"),
         (read::SQL_UNFINISHED, "SEARCH runs USING COVERING INDEX runs_flow (flow=? AND status=?)"),
         (read::SQL_CANCEL_REQUESTS, "SEARCH runs USING INDEX runs_owned (owner=? AND cancel=?)"),
+        (connections::SQL_WAITING, "SCAN runs USING INDEX runs_due"),
         (read::SQL_COUNTS, "SCAN runs USING COVERING INDEX runs_status"),
     ] {
         let plan = store.on_writer(move |conn| plan(conn, sql)).await.expect("explains");

@@ -1,4 +1,4 @@
-//! TLS to a database, as `sslmode` of the URL asks: the words and meanings of PostgreSQL's own clients.
+//! TLS to the database, as `sslmode` of the URL asks: the words and meanings of PostgreSQL's own clients.
 //!
 //! `disable`: none. `prefer` (when the URL says nothing): if the server can, not verified. `require`: always; verified as
 //! `verify-ca` when `ca` names authorities, not verified otherwise. `verify-ca`: the certificate must come from an
@@ -27,15 +27,15 @@ enum Level {
 
 /// What a URL asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mode {
+pub(crate) struct Mode {
     /// Whether there is TLS.
-    pub(super) ssl: SslMode,
+    pub(crate) ssl: SslMode,
     level: Level,
 }
 
 impl Mode {
     /// Reads the value of `sslmode`.
-    pub(super) fn parse(word: &str) -> Result<Self, String> {
+    pub(crate) fn parse(word: &str) -> Result<Self, String> {
         let (ssl, level) = match word {
             "disable" => (SslMode::Disable, Level::Nothing),
             "allow" | "prefer" => (SslMode::Prefer, Level::Nothing),
@@ -49,7 +49,7 @@ impl Mode {
 }
 
 /// What connects with TLS. `authorities`: the PEM texts of `ca`.
-pub(super) fn connector(mode: Mode, authorities: &[Vec<u8>]) -> Result<MakeRustlsConnect, String> {
+pub(crate) fn connector(mode: Mode, authorities: &[Vec<u8>]) -> Result<MakeRustlsConnect, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut own = Vec::new();
     for pem in authorities {
