@@ -246,7 +246,7 @@ mod tests {
             (Kind::Uuid, json!("7")),
             (Kind::Array, json!([1])),
             (Kind::Text, json!({"a": 1})),
-            (Kind::Binary, json!("x")),
+            (Kind::Binary, json!("secret")),
         ] {
             let failure = fit(&column_of(kind, None), &value).expect_err("refused");
             assert_eq!(failure.code, "wrong_type", "{kind:?} {value}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ME, accepted, at, commit, owned, queued, record};
+use super::{ME, accepted, at, commit, owned, record};
 use crate::ids::RunId;
 use crate::store::{RecordMode, RecordQuery, RecordRow, RecordWrite, Store};
 
@@ -31,7 +31,7 @@ fn ids(rows: &[RecordRow]) -> Vec<&str> {
 }
 
 pub(crate) async fn a_record_is_changed_field_by_field(store: &dyn Store) {
-    let run = accepted(store, owned(queued("a", 0), ME)).await;
+    let run = accepted(store, owned(0, ME)).await;
     let nested = json!({"name": "Contoso", "at": {"city": "Berlin", "zip": "1"}});
     let update = |fields, second| write(run, "r1", fields, RecordMode::Update, second);
     committed(store, run, vec![write(run, "r1", nested, RecordMode::Create, 1)]).await;
@@ -50,9 +50,8 @@ pub(crate) async fn a_record_is_changed_field_by_field(store: &dyn Store) {
 }
 
 pub(crate) async fn a_record_is_made_or_changed(store: &dyn Store) {
-    let (first, second) = (queued("a", 0), queued("a", 1));
-    let first = accepted(store, owned(first, ME)).await;
-    let second = accepted(store, owned(second, ME)).await;
+    let first = accepted(store, owned(0, ME)).await;
+    let second = accepted(store, owned(1, ME)).await;
     let upsert = |run, fields, when| write(run, "k", fields, RecordMode::Upsert, when);
     committed(store, first, vec![upsert(first, json!({"email": "a", "n": 1}), 2)]).await;
     // Another run that saw nothing at the same moment: one record in the end, with what both brought.
@@ -68,7 +67,7 @@ pub(crate) async fn a_record_is_made_or_changed(store: &dyn Store) {
 }
 
 pub(crate) async fn records_are_read_by_what_they_hold(store: &dyn Store) {
-    let run = accepted(store, owned(queued("a", 0), ME)).await;
+    let run = accepted(store, owned(0, ME)).await;
     let mut writes: Vec<RecordWrite> = [
         json!({"email": "a@b.example", "n": 1, "city": null}),
         json!({"email": "A@b.example", "n": 2.5, "ok": true}),
