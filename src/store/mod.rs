@@ -19,6 +19,7 @@ mod records;
 pub mod sqlite;
 mod standing;
 mod values;
+pub mod wired;
 
 pub use connection_state::{
     Block, BlockKind, Condition, ConnectionNote, ConnectionState, Noted, OTHER_SETTINGS_KEPT, PROBE_LEASE, Said, Times,

@@ -10,7 +10,8 @@ mod values;
 
 use serde_json::{Map, Value};
 
-use super::{Dialect, OpContext, Operation, Progress, Talk, Target, not_served, unexpected};
+use super::live::{EntityShape, FieldKind, FieldShape, Need};
+use super::{Described, Dialect, OpContext, Operation, Progress, Talk, Target, not_served, unexpected};
 use crate::flow::catalogue::{OperationKind, Repeat};
 use crate::outbound::sql::{Column, Kind, SqlReply, SqlRequest, Table, TableName};
 use crate::outbound::{Effect, Reply};
@@ -84,6 +85,33 @@ impl Dialect for Sql {
         next.unwrap_or_else(|failure| Progress::Done(Err(failure)))
     }
 
+    /// A table that nobody has: whoever is told so was let in.
+    fn login(&self) -> Option<Effect> {
+        let name = TableName { schema: None, table: "leadflow asks whether it is let in".to_owned() };
+        Some(Effect::Sql(Box::new(SqlRequest::Describe(name))))
+    }
+
+    fn logged_in(&self, reply: &Reply) -> Result<(), Failure> {
+        match reply {
+            Reply::Sql(_) => Ok(()),
+            Reply::Failed(failure) => Err(failure.clone()),
+            _ => Err(Failure::terminal("internal_error", "the reply does not belong to the effect")),
+        }
+    }
+
+    fn describe(&self, entity: &str, so_far: &[Reply]) -> Result<Described, Failure> {
+        let Some(name) = TableName::parse(entity, self.schema.as_deref()) else {
+            return Ok(Described::NoEntity(Vec::new()));
+        };
+        match so_far.last() {
+            None => Ok(Described::Ask(Effect::Sql(Box::new(SqlRequest::Describe(name))))),
+            Some(Reply::Sql(SqlReply::Table(Some(table)))) => Ok(Described::Shape(shape(table))),
+            Some(Reply::Sql(SqlReply::Table(None))) => Ok(Described::NoEntity(Vec::new())),
+            Some(Reply::Failed(failure)) => Err(failure.clone()),
+            Some(_) => Err(Failure::terminal("internal_error", "the reply does not belong to the effect")),
+        }
+    }
+
     /// A dry run takes the table for one that has every column that is named, and `id`. It takes a record that is meant for
     /// one that is there, one to upsert for one that is not, and a list for one record that fits.
     fn simulate(&self, operation: &Operation, cx: &OpContext<'_>, _: &Talk, effect: &Effect) -> Reply {
@@ -115,6 +143,30 @@ fn add_target(row: &mut Map<String, Value>, target: &Target) {
         Target::Id(id) => drop(row.insert("id".to_owned(), Value::String(id.clone()))),
         Target::Key(key) => row.extend(key.clone()),
     }
+}
+
+/// The table in the words of `check --live`.
+fn shape(table: &Table) -> EntityShape {
+    let field = |column: &Column| {
+        let kind = match column.kind {
+            Kind::Integer(_) => FieldKind::Integer,
+            Kind::Float | Kind::Numeric => FieldKind::Number,
+            Kind::Boolean => FieldKind::Boolean,
+            Kind::Text => FieldKind::Text,
+            Kind::Date => FieldKind::Date,
+            Kind::Timestamp | Kind::LocalTimestamp => FieldKind::Timestamp,
+            Kind::Time | Kind::Uuid | Kind::Json | Kind::Binary | Kind::Array | Kind::Other => FieldKind::Other,
+        };
+        let is_needed = !(column.nullable || column.has_default || column.generated);
+        FieldShape {
+            need: if is_needed { Need::Required } else { Need::Optional },
+            chars_max: column.length.map(|length| length as usize),
+            on_create: !column.generated,
+            on_update: !column.generated,
+            ..FieldShape::new(column.name.clone(), kind)
+        }
+    };
+    EntityShape { fields: table.columns.iter().map(field).collect(), is_open: false, case_matters: false }
 }
 
 /// The columns that `operation` names, with their values, and those of its key.

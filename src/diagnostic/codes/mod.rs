@@ -2,6 +2,7 @@
 //!
 //! Codes are stable: scripts and people search for them. A new code is one entry in the list of its home below.
 
+mod destination;
 mod flow;
 mod http;
 mod order;
@@ -26,7 +27,8 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 8] = [
+const PARTS: [&[CodeDoc]; 9] = [
+    destination::CODES,
     flow::CODES,
     order::CODES,
     records::CODES,

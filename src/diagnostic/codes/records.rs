@@ -14,17 +14,6 @@ more fields, or the record's `id`:
 ",
     ),
     error(
-        "bad_key",
-        "the system cannot find a record this way",
-        "\
-`id` is the value of the primary key: a table without one, or with one of several columns, needs `key`.
-`upsert_record` by `key` needs a unique index over exactly these columns, or two leads at the same
-moment would make two records:
-
-    create unique index on leads (email);
-",
-    ),
-    error(
         "blank_key",
         "the key of the record has no value",
         "\
@@ -32,15 +21,6 @@ moment would make two records:
 one would never be found again. Guard the action, or take a field that always comes:
 
     when: \"{{not (empty trigger.body.UserDetails.Email)}}\"
-",
-    ),
-    error(
-        "duplicate",
-        "the record is there already",
-        "\
-The system refused a second record with the same key. With `on_duplicate: ok` (the default) the action
-succeeds with the existing id, with `update` the existing record gets the new values; `fail` was asked
-for. An update fails so when another record has the value of a field that must be unique.
 ",
     ),
     error(
@@ -67,30 +47,6 @@ null is left out. Give it a value for leads that lack one:
         "the embedded records could not be read",
         "\
 The data folder did not answer; the action is tried again by itself. Look at the disk, and at /readyz.
-",
-    ),
-    error(
-        "unexpected_answer",
-        "the answer is not one that the system gives",
-        "\
-What came back is no answer of the API: a login page, another content type, a record without its id. A
-success is never assumed. Look at the address of the connection, and at what stands in between.
-",
-    ),
-    error(
-        "unknown_entity",
-        "the system has no such entity",
-        "\
-`entity` names a table of the database, `table` or `schema.table`, in its own spelling: PostgreSQL
-stores names in lower case unless they were quoted. The login must be allowed to see it.
-",
-    ),
-    error(
-        "unknown_field",
-        "the entity has no such field",
-        "\
-Fields are the table's columns. The message names the nearest one; a new column is seen within a
-minute.
 ",
     ),
     error(
