@@ -31,7 +31,6 @@ use crate::flow::catalogue::ConnectorSpec;
 use crate::outbound::Transport;
 use crate::outbound::http::HttpTransport;
 pub use catalog::{CATALOG, embedded};
-pub(crate) use check::COMMON_KEYS;
 pub use check::editor_schema;
 pub use folder::{File, Loaded, load};
 use plan::Plan;
