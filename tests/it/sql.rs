@@ -3,5 +3,6 @@
 
 mod broken;
 mod rows;
+mod served;
 mod site;
 mod types;
