@@ -10,7 +10,7 @@ use super::send::Parameters;
 use crate::ids::RunId;
 use crate::store::standing::Standing;
 use crate::store::values::{self, Payload, json};
-use crate::store::{NewRun, RecordWrite, RunCommit, StepRow};
+use crate::store::{NewRun, RecordMode, RecordWrite, RunCommit, StepRow};
 
 /// Declares a set of columns of one length, and how they become parameters in their order.
 macro_rules! columns {
@@ -231,9 +231,9 @@ pub(super) const SQL_INSERT_RECORDS: &str = "INSERT INTO records (connection, en
      ON CONFLICT (connection, entity, id) DO NOTHING";
 
 impl RecordColumns {
-    /// Adds records.
+    /// Adds those of `records` that are new.
     pub(super) fn push(&mut self, records: &[RecordWrite]) -> Done<()> {
-        for record in records {
+        for record in records.iter().filter(|record| record.mode == RecordMode::Create) {
             self.connection.push(record.connection.clone());
             self.entity.push(record.entity.clone());
             self.id.push(record.id.clone());

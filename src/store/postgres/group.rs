@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 
 use super::columns::{self, CommitColumns, PayloadColumns, RecordColumns, RunColumns, StepColumns};
 use super::fault::Done;
+use super::records::Changes;
 use super::rows::{get, run_id, uuid, uuids};
 use super::send::maybe;
 use super::{gates, intake, secure};
@@ -338,12 +339,14 @@ impl<'a> Group<'a> {
     /// Writes everything that hangs on the runs, and commits.
     async fn close(&mut self) -> Done<()> {
         let (mut steps, mut records) = (StepColumns::default(), RecordColumns::default());
+        let mut changes = Changes::default();
         let mut payloads = std::mem::take(&mut self.payloads);
         for Fresh { new, standing, payloads: own } in std::mem::take(&mut self.fresh) {
             let mut own = own;
             if standing.keeps_steps() {
                 steps.push(new.run.run_id, new.run.status.is_final(), &new.steps, &mut own)?;
                 records.push(&new.records)?;
+                changes.push(&new.records);
             }
             payloads.push(new.run.run_id, own);
         }
@@ -352,7 +355,11 @@ impl<'a> Group<'a> {
             let mut own = Vec::new();
             steps.push(commit.run_id, commit.status.is_final(), &commit.steps, &mut own)?;
             records.push(&commit.records)?;
+            changes.push(&commit.records);
             payloads.push(commit.run_id, own);
+        }
+        if !changes.is_empty() {
+            changes.apply(self.conn, std::mem::take(&mut records)).await?;
         }
         self.send_rest(&steps, &records, &payloads).await
     }
