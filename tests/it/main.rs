@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one link.
 
 mod architecture;
+mod auth;
 mod blueprints;
 mod calls;
 mod cli;
@@ -25,6 +26,7 @@ mod nodes;
 mod postgres;
 mod properties;
 mod readme;
+mod records;
 mod reload;
 mod reload_edits;
 mod reload_model;
@@ -33,6 +35,7 @@ mod reload_settings;
 mod simulation;
 mod smtp;
 mod smtp_flow;
+mod sql;
 mod store_care;
 mod support;
 mod synced;

@@ -7,6 +7,7 @@ mod destination;
 mod flow;
 mod http;
 mod order;
+mod records;
 mod run;
 mod settings;
 mod template;
@@ -27,11 +28,12 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 9] = [
+const PARTS: [&[CodeDoc]; 10] = [
     connectors::CODES,
     destination::CODES,
     flow::CODES,
     order::CODES,
+    records::CODES,
     template::CODES,
     run::CODES,
     http::CODES,
