@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::connectors::{Connector, Dialect, OpContext, Opened, Operation, Progress, Reach, Talk};
 use crate::flow::catalogue::{ConnectorSpec, OperationKind, Repeat};
-use crate::outbound::{Effect, Reply, Transport};
+use crate::outbound::{Effect, HttpRequest, Reply, Transport};
 use crate::run::Failure;
 
 /// The stand-in for a connector file with errors. Its settings cannot be checked, and it takes every operation.
@@ -54,8 +54,16 @@ impl Waiting {
 }
 
 impl Dialect for Waiting {
+    /// Nothing carries it: an operation that cannot even start has failed for good, and this one is to wait.
     fn start(&self, _: &Operation, _: &OpContext<'_>) -> Result<Effect, Failure> {
-        Err(self.failure())
+        Ok(Effect::Http(HttpRequest {
+            method: "GET".into(),
+            url: String::new(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            url_from_value: false,
+        }))
     }
 
     fn on_reply(&self, _: &Operation, _: &OpContext<'_>, _: &mut Talk, _: Reply) -> Progress {

@@ -430,7 +430,7 @@ operations:
             ("path: /{{entity}}", "path: x", vec!["8:5 bad_connector"]),
             ("settings.region", "settings.regio", vec!["4:22 unknown_setting"]),
             ("\"{{fields}}\"", "\"{{answer.body}}\"", vec!["9:14 unknown_root"]),
-            ("\"{{fields}}\"", "\"{{trigger.body}}\"", vec!["9:14 unknown_root"]),
+            ("\"{{fields}}\"", "\"{{variables.x}}\"", vec!["9:14 unknown_root"]),
             ("\"{{fields}}\"", "{ $each: \"{{key}}\" }", vec!["9:5 bad_connector"]),
             ("bearer", "bearr", vec!["5:9 invalid_value"]),
             ("region: {", "type: {", vec!["3:3 bad_connector", "4:22 unknown_setting"]),

@@ -17,8 +17,6 @@ mod scope;
 mod settings;
 mod shape;
 mod speak;
-#[cfg(test)]
-mod speak_tests;
 mod trial;
 
 use std::sync::Arc;
@@ -98,3 +96,6 @@ pub fn compile(file: &str, text: &str) -> Compiled {
     let rest = rest.filter(|_| !has_errors(&findings));
     Compiled { name: checked.name, rest, findings }
 }
+
+#[cfg(test)]
+mod speak_tests;
