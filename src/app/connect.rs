@@ -156,7 +156,8 @@ fn allow_private(common: &[String], own: &[String]) -> anyhow::Result<AllowPriva
     AllowPrivate::parse(&[common, own].concat()).map_err(|message| anyhow::anyhow!("allow_private: {message}"))
 }
 
-fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
+/// The contents of PEM files.
+pub(super) fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
     files
         .iter()
         .map(|file| std::fs::read(file).with_context(|| format!("cannot read the certificate {}", file.display())))

@@ -7,6 +7,7 @@ mod connect;
 mod hot;
 mod offline;
 mod reload;
+mod storage;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,11 +29,11 @@ use crate::server::{self, KeyRing, Server};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::sqlite::lock::{DataLock, LockError};
-use crate::store::sqlite::{self, SqliteStore};
 pub use hot::Source;
 use hot::{Hot, Reached};
 pub use offline::{Origin, dry_run, resubmit, resubmit_rejected};
 use reload::Reloader;
+pub use storage::{Mode, open_store, postgres_options};
 
 /// How often the keys' slots are read again, for rotations by other processes.
 const KEYS_POLL: Duration = Duration::from_secs(1);
@@ -68,7 +69,10 @@ async fn serve_async(
     announce: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
     let lock = hold_folder(&settings.data, &SystemClock)?;
-    let store = open_store(&settings).await?;
+    let store = {
+        let settings = settings.clone();
+        tokio::task::spawn_blocking(move || open_store(&settings, Mode::Serve)).await??
+    };
     let clock = clock_of(store.as_ref()).await?;
     let owner = format!("{}:{}:{}", host_name(), std::process::id(), RunId::new(clock.now()));
     let opened = connect::open_on(&store, &settings)?;
@@ -177,13 +181,6 @@ fn hold_folder(data: &Path, clock: &dyn Clock) -> anyhow::Result<DataLock> {
         ),
         Err(error) => Err(error).with_context(|| format!("cannot lock the data folder {}", data.display())),
     }
-}
-
-async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let options = sqlite::OpenOptions::new(settings.database(), sqlite::Mode::Serve);
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await?;
-    let store = opened.with_context(|| format!("cannot open the store {}", settings.database().display()))?;
-    Ok(Arc::new(store))
 }
 
 /// The time that everything is stored with: the database's where several machines share one.

@@ -28,7 +28,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 
 pub(super) fn run(global: &Global, args: &args::Send) -> anyhow::Result<Exit> {
-    let settings = context::settings(global, &["/data", "/signing_key"])?;
+    let settings = context::settings(global, &["/data", "/store/url", "/signing_key"])?;
     let loaded = context::one_flow(&settings, &args.flow)?;
     let Some(flow) = loaded.flow.clone() else { anyhow::bail!("`{}` does not load", args.flow) };
     let lead = String::from_utf8(context::read_lead(&args.lead)?)

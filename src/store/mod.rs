@@ -8,12 +8,16 @@
 mod conformance;
 pub mod connection_state;
 pub mod faulty;
+mod find;
 pub mod hidden;
 mod intake;
 mod lease;
 mod live;
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
+mod standing;
+mod values;
 pub mod wired;
 
 pub use connection_state::{

@@ -18,6 +18,7 @@ mod held;
 mod http_answers;
 mod main_path;
 mod marks;
+mod postgres;
 mod properties;
 mod readme;
 mod reload;

@@ -8,13 +8,11 @@ use super::{read, rows};
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
+use crate::store::standing::CODE_UNREADABLE;
 use crate::store::{LaneWant, Owner, SUSPECT_STRIKES, StoredRun, gated_flow};
 
 /// Runs that one slice of maintenance touches: about a millisecond.
 pub(super) const SLICE_ROWS: usize = 64;
-
-/// The code of a run that is held because its row cannot be understood: it must not keep its lane from being claimed.
-const CODE_UNREADABLE: &str = "unreadable";
 
 /// What may be claimed, oldest due first, without suspects.
 pub(super) const SQL_DUE: &str = "SELECT run_id FROM runs INDEXED BY runs_due \

@@ -8,10 +8,8 @@ use super::rows;
 use super::writer::{Applied, Verb};
 use crate::clock::{Clock as _, Micros, SystemClock, micros};
 use crate::run::RunStatus;
+use crate::store::standing::CODE_POISON;
 use crate::store::{Heartbeat, Life, NodeRow, Owner, Rescued, STRIKES_MAX, Term};
-
-/// The code of a run that is held after too many rescues without progress.
-const CODE_POISON: &str = "poison";
 
 /// Runs of lives that are over: a walk over what is in work, which the bound on runs in memory keeps short.
 pub(super) const SQL_ASTRAY: &str = "SELECT run_id FROM runs INDEXED BY runs_owned \

@@ -38,9 +38,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use self::checkpoint::Checkpointer;
 pub use self::open::{Mode, OpenOptions, QUEUE_MAX};
-use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
+use super::find::{IdPart, newest};
 use super::{
     Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
     Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
@@ -132,7 +132,7 @@ impl SqliteStore {
             ids.extend(page.found);
             next = page.next;
         }
-        read::newest(&mut ids, limit);
+        newest(&mut ids, limit);
         Ok(ids)
     }
 
