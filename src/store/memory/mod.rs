@@ -269,6 +269,14 @@ impl Store for MemoryStore {
         self.with(move |state| Ok(state.meta.entry(key).or_insert(fresh).clone()))
     }
 
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.with(move |state| {
+            state.meta.insert(key, value);
+            Ok(())
+        })
+    }
+
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>> {
         let (flow, slot) = (flow.to_owned(), slot.to_owned());
         self.with(move |state| Ok(state.rotate_key(flow, slot, now)))
@@ -277,14 +285,6 @@ impl Store for MemoryStore {
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>> {
         self.with(move |state| {
             state.touch_keys(used);
-            Ok(())
-        })
-    }
-
-    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
-        let (key, value) = (key.to_owned(), value.to_owned());
-        self.with(move |state| {
-            state.meta.insert(key, value);
             Ok(())
         })
     }
