@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sha2::{Digest, Sha256};
 
 use crate::connectors::{self, Opened as OpenedKind, Reach, Registry};
 use crate::engine::ports::{Connections, Limits, OpenConnection};
@@ -30,6 +31,31 @@ struct MadeOf {
     authorities: Vec<Vec<u8>>,
     workers: usize,
 }
+
+impl MadeOf {
+    /// Tells these settings from others: what is known of a connection (throttled, held) holds for one of them. Short,
+    /// since it stands in the store and secrets are part of it.
+    fn digest(&self, name: &str) -> String {
+        let Connection { kind, settings, allow_private, .. } = &self.connection;
+        let mut digest = Sha256::new();
+        for part in [name, kind, &settings.to_string(), &allow_private.join(",")] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        for authority in &self.authorities {
+            digest.update((authority.len() as u64).to_le_bytes());
+            digest.update(authority);
+        }
+        hex(&digest.finalize()[..DIGEST_BYTES])
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes of a settings digest: enough to tell a few settings apart.
+const DIGEST_BYTES: usize = 6;
 
 /// Every connection of the settings.
 pub(super) fn connections(settings: &Settings) -> anyhow::Result<Connections> {
@@ -106,6 +132,9 @@ impl Common {
         Ok(OpenConnection {
             timeout: connection.timeout,
             retry: connection.retry,
+            rate: connection.rate,
+            on_unknown: connection.on_unknown,
+            settings_digest: made_of.digest(name),
             ..OpenConnection::new(name, connector.as_ref(), opened, concurrency)
         })
     }

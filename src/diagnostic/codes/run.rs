@@ -316,6 +316,35 @@ Two `respond` actions ran in one run. Guard them with `when`, so that only one o
 ",
     ),
     error(
+        "unknown_outcome",
+        "the run is held: nobody knows whether an action was done",
+        "\
+The request was sent and its answer never came (or leadflow was stopped while it waited), the system
+would not recognise a repeat, and `on_unknown: hold` asks not to risk one. Look there whether it was
+done, then:
+
+    leadflow runs resubmit ID --from ACTION     it was not done: do it (again); the held run is cancelled
+    leadflow runs cancel ID                     it was done, and nothing else is missing
+",
+    ),
+    note(
+        "connection_held",
+        "a system refuses the credentials of a connection",
+        "\
+Every run that needs the connection waits; none fails, and no retry is used up. One run at a time tries
+again, first after 30 seconds, later every 5 minutes, and at once when the settings of the connection
+change. Put the credentials in order; `leadflow connections` shows what the system says.
+",
+    ),
+    note(
+        "connection_waits",
+        "a try was not sent because its connection lets nobody in now",
+        "\
+Between the decision to send and the sending the connection was throttled, stopped answering or refused
+its credentials. Nothing was sent, and the try does not count.
+",
+    ),
+    error(
         "connection_missing",
         "the run waits for a connection that is gone",
         "\

@@ -28,6 +28,7 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
     let environment = Environment {
         catalogue: &catalogue,
         connections,
+        connections_decided: &[],
         schemas_known: &["lead.json".to_owned()],
         blueprints_known: &[],
         actions_per_flow_max: 5,
@@ -342,6 +343,7 @@ fn offer(offer: &str, blueprint: Option<&str>) -> (Option<Flow>, Vec<(&'static s
     let environment = Environment {
         catalogue: &catalogue,
         connections: None,
+        connections_decided: &[],
         schemas_known: &[],
         blueprints_known: &["body".to_owned()],
         actions_per_flow_max: 500,

@@ -185,6 +185,7 @@ pub(crate) fn compiled(text: &str) -> Flow {
     let environment = Environment {
         catalogue: &catalogue,
         connections: Some(&connections),
+        connections_decided: &[],
         schemas_known: &[],
         blueprints_known: &[],
         actions_per_flow_max: 500,
