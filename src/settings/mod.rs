@@ -101,6 +101,11 @@ impl Settings {
         }
     }
 
+    /// Name and type of every connection.
+    pub fn named_connections(&self) -> Vec<(String, String)> {
+        self.connections.iter().map(|(name, own)| (name.clone(), own.kind.clone())).collect()
+    }
+
     /// The connections that say what an unknown outcome means.
     fn decided(&self) -> Vec<String> {
         let decided = self.connections.iter().filter(|(_, own)| own.on_unknown.is_some());

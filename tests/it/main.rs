@@ -4,6 +4,8 @@ mod architecture;
 mod blueprints;
 mod calls;
 mod cli;
+mod connections;
+mod connections_shown;
 mod constructs;
 mod containers;
 mod containers_again;

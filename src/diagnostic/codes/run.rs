@@ -305,7 +305,11 @@ The disk is full or slow, or the data folder cannot be written. It is tried agai
         "\
 The connection broke, or leadflow was stopped, after the request went out and before the answer came.
 It is tried again with the same idempotency key, Message-ID or record id, so that the other side can
-recognise the repeat; where it cannot, the run shows `possible repeat`.
+recognise the repeat; where it cannot, the run shows `possible repeat`. With `on_unknown: hold` such a
+run is held instead. Look there whether it was done, then:
+
+    leadflow runs resubmit ID --from ACTION     it was not done: do it again; the held run is cancelled
+    leadflow runs cancel ID                     it was done, and nothing else is missing
 ",
     ),
     error(
@@ -313,18 +317,6 @@ recognise the repeat; where it cannot, the run shows `possible repeat`.
         "the request has its answer already",
         "\
 Two `respond` actions ran in one run. Guard them with `when`, so that only one of them does.
-",
-    ),
-    error(
-        "unknown_outcome",
-        "the run is held: nobody knows whether an action was done",
-        "\
-The request was sent and its answer never came (or leadflow was stopped while it waited), the system
-would not recognise a repeat, and `on_unknown: hold` asks not to risk one. Look there whether it was
-done, then:
-
-    leadflow runs resubmit ID --from ACTION     it was not done: do it (again); the held run is cancelled
-    leadflow runs cancel ID                     it was done, and nothing else is missing
 ",
     ),
     note(
