@@ -88,6 +88,20 @@ impl Actor {
         self.held.insert(key.clone());
     }
 
+    /// The node died while a try was in flight, and nothing of the action was stored but that: it is held instead of
+    /// being tried again, if somebody asked for that.
+    pub(super) fn stays_unknown(&mut self, key: &StepKey) -> bool {
+        let Some(step) = self.state.steps.get(key) else { return false };
+        let unseen = step.tries.last().is_some_and(|last| last.outcome == UNKNOWN);
+        if step.status != StepStatus::Running || !unseen || !self.holds_unknown(key) {
+            return false;
+        }
+        let at = self.ports.clock.now();
+        self.hold_unknown(key);
+        self.apply(Event::Step { at, key: key.clone(), event: StepEvent::Wait { until: NEVER } });
+        true
+    }
+
     /// A run is taken up again: what stopped it stops it still, and so does a try that nobody saw end.
     pub(super) fn hold_unknown_again(&mut self) {
         let is_held = |key: &StepKey| {

@@ -129,6 +129,9 @@ impl Actor {
             self.held.insert(key.clone());
             return;
         };
+        if self.stays_unknown(key) {
+            return;
+        }
         let action = self.flow.actions[key.node].name.clone();
         let possible_repeat = self.state.steps.get(key).is_some_and(|step| step.possible_repeat);
         let cx = OpContext {

@@ -345,7 +345,7 @@ fn a_repeat_that_may_act_twice_is_noted_until_somebody_has_decided() {
     assert_eq!(notes(erp, &["erp".to_owned()]), [0_u32; 0]);
     for quiet in [
         format!("{erp}\non_unknown: retry"),
-        erp.replace("POST", "PUT"),
+        erp.replace("POST", "GET"),
         "name: a\ntype: create_record\nconnection: crm\nentity: leads\nfields: {a: 1}".to_owned(),
     ] {
         assert_eq!(notes(&quiet, &[]), [0_u32; 0], "{quiet}");
