@@ -2,10 +2,15 @@
 //!
 //! Durable comparisons use [`Micros`] (UTC); tests and dry runs move a [`ManualClock`] instead of waiting.
 
+mod database;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use database::DatabaseClock;
+use tokio::time::Instant;
 
 /// Microseconds since 1970-01-01T00:00:00Z: the unit of every stored time.
 pub type Micros = i64;
@@ -22,6 +27,21 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Micros;
     /// Resolves when [`Clock::now`] has reached `at`.
     fn sleep_until(&self, at: Micros) -> Fut<'_, ()>;
+    /// Tells it what time the database has. A clock that does not keep the database's time does not care.
+    fn follow(&self, sample: Sample) {
+        let _ = sample;
+    }
+}
+
+/// What the database said of its time, and when it was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// When it was asked, by this machine's monotonic clock.
+    pub asked: Instant,
+    /// When it had answered.
+    pub answered: Instant,
+    /// What it said.
+    pub database: Micros,
 }
 
 /// The machine's clock.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The test command: installs what the tests need on a fresh Debian machine, then checks formatting and lints and runs
 # every test. Needs a Rust toolchain, and root or sudo only where an apt package is missing. A test whose counterpart
-# (strace, a mail server in Python) is missing fails; none is skipped.
+# (strace, a mail server in Python, PostgreSQL) is missing fails; none is skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,8 @@ need python3 python3 --version
 need python3-venv python3 -c 'import venv, ensurepip'
 need openssl openssl version
 need procps type -P kill
+need postgresql sh -c "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"
+need util-linux type -P setpriv
 if [ ${#missing[@]} -gt 0 ]; then
   echo "== apt-get install ${missing[*]}"
   again as_root apt-get update -qq

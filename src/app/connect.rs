@@ -7,12 +7,16 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 
+use crate::clock::Fut;
 use crate::connectors::{self, Opened as OpenedKind, Reach, Registry};
 use crate::engine::ports::{Connections, Limits, OpenConnection};
 use crate::outbound::Transport;
+use crate::outbound::auth::{TokenKeeper, TokenSources};
 use crate::outbound::http::{AllowPrivate, HttpTransport};
 use crate::outbound::outbox::Outbox;
+use crate::secret::Secret;
 use crate::settings::{Connection, Settings};
+use crate::store::Store;
 use crate::template;
 
 /// Open connections, with what they were opened for: a reload keeps those that are to be as they are, with their pools
@@ -62,10 +66,22 @@ pub(super) fn connections(settings: &Settings) -> anyhow::Result<Connections> {
     Ok(open(settings, None)?.connections)
 }
 
-/// Opens every connection of the settings; those that were open for the same settings stay.
+/// Opens every connection of the settings for a server: `store` keeps refresh tokens.
+pub(super) fn open_on(store: &Arc<dyn Store>, settings: &Settings) -> anyhow::Result<Opened> {
+    let tokens = TokenSources::kept_by(Arc::new(StoredTokens(Arc::clone(store))));
+    open_with(settings, None, Arc::new(tokens))
+}
+
+/// Opens every connection of the settings; those that were open for the same settings stay, and so do their tokens.
 pub(super) fn open(settings: &Settings, before: Option<&Opened>) -> anyhow::Result<Opened> {
+    let tokens = before.map(|before| Arc::clone(&before.common.reach.http.tokens)).unwrap_or_default();
+    open_with(settings, before, tokens)
+}
+
+fn open_with(settings: &Settings, before: Option<&Opened>, tokens: Arc<TokenSources>) -> anyhow::Result<Opened> {
     let outbox = before.map(|before| Arc::clone(&before.common.reach.outbox));
-    let common = Common::new(settings, outbox)?;
+    let mut common = Common::new(settings, outbox)?;
+    common.reach.http.tokens = tokens;
     let before = before.filter(|before| before.common.is_like(&common));
     let workers = settings.limits.workers;
     let mut opened = Opened { connections: Connections::new(), common, made_of: BTreeMap::new() };
@@ -87,6 +103,22 @@ pub(super) fn open(settings: &Settings, before: Option<&Opened>) -> anyhow::Resu
     };
     opened.connections.insert(String::new(), plain);
     Ok(opened)
+}
+
+/// Refresh tokens in the store's `meta`: every node that shares the store uses the newest one.
+struct StoredTokens(Arc<dyn Store>);
+
+impl TokenKeeper for StoredTokens {
+    fn newest<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Secret>, String>> {
+        Box::pin(async move {
+            let kept = self.0.meta(key).await.map_err(|error| error.to_string())?;
+            Ok(kept.map(Secret::new))
+        })
+    }
+
+    fn keep<'a>(&'a self, key: &'a str, token: &'a Secret) -> Fut<'a, Result<(), String>> {
+        Box::pin(async move { self.0.set_meta(key, token.expose()).await.map_err(|error| error.to_string()) })
+    }
 }
 
 /// What every connection starts from.
@@ -153,7 +185,8 @@ fn allow_private(common: &[String], own: &[String]) -> anyhow::Result<AllowPriva
     AllowPrivate::parse(&[common, own].concat()).map_err(|message| anyhow::anyhow!("allow_private: {message}"))
 }
 
-fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
+/// The contents of PEM files.
+pub(super) fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
     files
         .iter()
         .map(|file| std::fs::read(file).with_context(|| format!("cannot read the certificate {}", file.display())))

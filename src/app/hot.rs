@@ -202,6 +202,7 @@ impl Hot {
 /// Keys that need a restart keep their old value.
 fn with_fixed(mut settings: Settings, old: &Settings) -> Settings {
     settings.data.clone_from(&old.data);
+    settings.store.clone_from(&old.store);
     settings.public_listen = old.public_listen;
     settings.admin_listen = old.admin_listen;
     settings.log_format.clone_from(&old.log_format);
@@ -215,14 +216,20 @@ fn needs_restart(old: &Settings, new: &Settings, loaded: &Loaded) -> Vec<Diagnos
         ("data", old.data.display().to_string(), new.data.display().to_string()),
         ("log.format", old.log_format.clone(), new.log_format.clone()),
     ];
+    let finding = |key: &str, message: String| {
+        let place = loaded.place(&format!("/{}", key.replace('.', "/")));
+        Diagnostic::new("needs_restart", place, key, message).help("restart leadflow, or take the change back")
+    };
     let differ = keys.into_iter().filter(|(_, old, new)| old != new);
-    differ
-        .map(|(key, old, new)| {
-            let place = loaded.place(&format!("/{}", key.replace('.', "/")));
-            let message = format!("`{key}` is {old} until the next start, not {new}");
-            Diagnostic::new("needs_restart", place, key, message).help("restart leadflow, or take the change back")
-        })
-        .collect()
+    let mut findings: Vec<Diagnostic> = differ
+        .map(|(key, old, new)| finding(key, format!("`{key}` is {old} until the next start, not {new}")))
+        .collect();
+    if !old.store.is_like(&new.store) {
+        // The place alone may be the same: a password is never shown.
+        let message = format!("`store` is {} as it was until the next start", old.store_place());
+        findings.push(finding("store", message));
+    }
+    findings
 }
 
 fn exposed(secret: Option<&crate::secret::Secret>) -> Option<&str> {

@@ -7,6 +7,7 @@ mod connect;
 mod hot;
 mod offline;
 mod reload;
+mod storage;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use crate::actions;
-use crate::clock::{Clock, SystemClock, rfc3339};
+use crate::clock::{Clock, DatabaseClock, Sample, SystemClock, rfc3339};
 use crate::engine::ports::Connections;
 use crate::engine::{self, Acceptor, Engine};
 use crate::ids::RunId;
@@ -28,11 +29,11 @@ use crate::server::{self, KeyRing, Server};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::sqlite::lock::{DataLock, LockError};
-use crate::store::sqlite::{self, SqliteStore};
 pub use hot::Source;
 use hot::{Hot, Reached};
 pub use offline::{Origin, dry_run, resubmit, resubmit_rejected};
 use reload::Reloader;
+pub use storage::{Mode, open_store, postgres_options};
 
 /// How often the keys' slots are read again, for rotations by other processes.
 const KEYS_POLL: Duration = Duration::from_secs(1);
@@ -67,11 +68,14 @@ async fn serve_async(
     started_at: Instant,
     announce: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let owner = format!("{}:{}", std::process::id(), RunId::new(clock.now()));
-    let lock = hold_folder(&settings.data, clock.as_ref())?;
-    let store = open_store(&settings).await?;
-    let opened = connect::open(&settings, None)?;
+    let lock = hold_folder(&settings.data, &SystemClock)?;
+    let store = {
+        let settings = settings.clone();
+        tokio::task::spawn_blocking(move || open_store(&settings, Mode::Serve)).await??
+    };
+    let clock = clock_of(store.as_ref()).await?;
+    let owner = format!("{}:{}:{}", host_name(), std::process::id(), RunId::new(clock.now()));
+    let opened = connect::open_on(&store, &settings)?;
     let library = Arc::new(Library::default());
     let (connections, live) = (opened.connections.clone(), Arc::clone(&library));
     let config = engine_config(&settings, connections, Arc::clone(&store), live, Arc::clone(&clock), owner);
@@ -179,11 +183,21 @@ fn hold_folder(data: &Path, clock: &dyn Clock) -> anyhow::Result<DataLock> {
     }
 }
 
-async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let options = sqlite::OpenOptions::new(settings.database(), sqlite::Mode::Serve);
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await?;
-    let store = opened.with_context(|| format!("cannot open the store {}", settings.database().display()))?;
-    Ok(Arc::new(store))
+/// The time that everything is stored with: the database's where several machines share one.
+async fn clock_of(store: &dyn Store) -> anyhow::Result<Arc<dyn Clock>> {
+    if !store.is_shared() {
+        return Ok(Arc::new(SystemClock));
+    }
+    let asked = tokio::time::Instant::now();
+    let database = store.now().await.context("cannot ask the database for its time")?;
+    let answered = tokio::time::Instant::now();
+    Ok(Arc::new(DatabaseClock::new(Sample { asked, answered, database })))
+}
+
+/// What people call this machine; empty where nothing says so.
+fn host_name() -> String {
+    let told = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    told.map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 
 fn engine_config(

@@ -81,6 +81,11 @@ pub(super) enum Command {
     Reload(Reload),
     /// Compare what is live with what is on disk, flow by flow
     Diff(Diff),
+    /// Look after the database: status, check, backup, migrate
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// Print the settings that hold, each with its place
     Settings,
     /// Print a JSON Schema for editors
@@ -124,8 +129,6 @@ pub(super) enum Later {
     #[command(hide = true)]
     Import(Rest),
     #[command(hide = true)]
-    Store(Rest),
-    #[command(hide = true)]
     Alerts(Rest),
     #[command(hide = true)]
     Selftest(Rest),
@@ -138,7 +141,6 @@ impl Later {
             Self::New(_) => "new",
             Self::Test(_) => "test",
             Self::Import(_) => "import",
-            Self::Store(_) => "store",
             Self::Alerts(_) => "alerts",
             Self::Selftest(_) => "selftest",
         }
@@ -287,6 +289,29 @@ pub(super) enum Runs {
     },
     #[command(hide = true)]
     Export(Rest),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Show where it is, its version and its size
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read all of it and tell what is wrong; exit code 1 if anything is
+    Check,
+    /// Write a copy of it while the server runs
+    #[command(
+        after_help = "Example:\n  leadflow store backup leadflow-2026-11-21.db\n\nTo go back: stop the server and put the copy in place of leadflow-data/leadflow.db\n(and remove leadflow.db-wal and leadflow.db-shm beside it)."
+    )]
+    Backup {
+        /// The file to write; it must not be there
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Bring it to the version that this leadflow understands (`serve` does so too)
+    Migrate,
 }
 
 #[derive(Debug, Args)]

@@ -61,7 +61,7 @@ impl Server {
         match transport.send(&request, ANSWER_TIMEOUT).await {
             Reply::Http(reply) => Ok(reply),
             Reply::Failed(failure) => bail!("the server at {} does not answer: {}", self.admin, failure.message),
-            Reply::Email { .. } | Reply::Record => bail!("the server's answer is no HTTP"),
+            _ => bail!("the server's answer is no HTTP"),
         }
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::args::Global;
 use super::{Exit, output};
+use crate::app;
 use crate::diagnostic::{Diagnostic, Severity, has_errors, render};
 use crate::ids::RunId;
 use crate::library::load::{self, Folder};
-use crate::settings::{self, LoadOptions, Loaded, Mode, Settings};
+use crate::settings::{self, LoadOptions, Loaded, Mode, Settings, StoreSettings};
 use crate::store::Store;
-use crate::store::sqlite::{self, SqliteStore};
 
 /// Candidates that an ambiguous id lists at most.
 const CANDIDATES_MAX: usize = 10;
@@ -95,22 +95,21 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> 
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
 }
 
-/// The store of the data folder, to read from.
+/// The store, to read from.
 pub(super) fn store_to_read(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    open(settings, sqlite::Mode::Read)
+    open(settings, app::Mode::Read)
 }
 
-/// The store of the data folder, to change something with one short transaction beside a running server.
+/// The store, to change something with one short transaction beside a running server.
 pub(super) fn store_to_write(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    open(settings, sqlite::Mode::Write)
+    open(settings, app::Mode::Write)
 }
 
-fn open(settings: &Settings, mode: sqlite::Mode) -> anyhow::Result<Arc<dyn Store>> {
-    let path = settings.database();
-    if !path.exists() {
+fn open(settings: &Settings, mode: app::Mode) -> anyhow::Result<Arc<dyn Store>> {
+    if matches!(settings.store, StoreSettings::Sqlite) && !settings.database().exists() {
         anyhow::bail!("no store yet in {}: start `leadflow serve` first", settings.data.display());
     }
-    Ok(Arc::new(SqliteStore::open(sqlite::OpenOptions::new(&path, mode))?))
+    app::open_store(settings, mode)
 }
 
 /// Every flow of the folders.

@@ -46,7 +46,7 @@ impl Kind {
 }
 
 pub(super) fn run(global: &Global, args: &args::Diff) -> anyhow::Result<Exit> {
-    let settings = context::settings(global, &[])?;
+    let settings = context::settings(global, &["/store/url"])?;
     let running = beside::Server::find(&settings).is_some();
     let store = context::store_to_read(&settings)?;
     let folder = context::folder(&settings);

@@ -25,6 +25,7 @@ mod send;
 mod serve;
 mod settings;
 mod show;
+mod store;
 mod tree;
 mod url;
 mod usage;
@@ -87,6 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Url(args) => url::run(global, &args),
         Command::Reload(args) => reload::run(global, &args),
         Command::Diff(args) => diff::run(global, &args),
+        Command::Store { command } => store::run(global, command),
         Command::Settings => settings::run(global),
         Command::Schema { of, samples } => schema::run(of, &samples),
         Command::Explain { word, markdown } => Ok(explain::run(word.as_deref(), markdown)),

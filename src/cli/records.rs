@@ -16,7 +16,7 @@ const FIELDS_CHARS_MAX: usize = 80;
 const CANDIDATES_MAX: usize = 10;
 
 pub(super) fn run(global: &Global, command: Records) -> anyhow::Result<Exit> {
-    let settings = context::settings(global, &["/data"])?;
+    let settings = context::settings(global, &["/data", "/store/url"])?;
     let store = context::store_to_read(&settings)?;
     match command {
         Records::List { entity, limit, json } => {

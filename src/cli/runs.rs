@@ -15,7 +15,7 @@ pub(super) fn run(global: &Global, command: Runs) -> anyhow::Result<Exit> {
     if let Runs::Export(_) = command {
         return Ok(usage::later("runs export"));
     }
-    let settings = context::settings(global, &["/data"])?;
+    let settings = context::settings(global, &["/data", "/store/url"])?;
     match command {
         Runs::List(args) => list(&settings, &args),
         Runs::Show { id, json } => {

@@ -28,7 +28,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 
 pub(super) fn run(global: &Global, args: &args::Send) -> anyhow::Result<Exit> {
-    let settings = context::settings(global, &["/data", "/signing_key"])?;
+    let settings = context::settings(global, &["/data", "/store/url", "/signing_key"])?;
     let loaded = context::one_flow(&settings, &args.flow)?;
     let Some(flow) = loaded.flow.clone() else { anyhow::bail!("`{}` does not load", args.flow) };
     let lead = String::from_utf8(context::read_lead(&args.lead)?)
@@ -103,7 +103,7 @@ async fn post(flow: &Flow, url: String, lead: String) -> anyhow::Result<HttpRepl
     match transport.send(&request, ANSWER_TIMEOUT).await {
         Reply::Http(reply) => Ok(reply),
         Reply::Failed(failure) => anyhow::bail!("the server does not answer: {}", failure.message),
-        Reply::Email { .. } | Reply::Record => anyhow::bail!("the server's answer is no HTTP"),
+        _ => anyhow::bail!("the server's answer is no HTTP"),
     }
 }
 

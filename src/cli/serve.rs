@@ -43,7 +43,6 @@ fn announcement(settings: &Settings, started: &Started) -> String {
     if old > 0 {
         let _ = write!(off, ", {old} OLD");
     }
-    let database = settings.database();
     let file = match &settings.file {
         Some(file) => format!("settings {}", file.display()),
         None => "no leadflow.yaml: defaults".to_owned(),
@@ -53,7 +52,7 @@ fn announcement(settings: &Settings, started: &Started) -> String {
         style.bold("leadflow"),
         env!("CARGO_PKG_VERSION"),
         output::count(live, "flow"),
-        database.display(),
+        settings.store_place(),
     );
     text.push_str(&flow_lines(flows, &started.urls, &settings.flows));
     if let Some(line) = try_line(flows, &started.urls) {
@@ -118,7 +117,7 @@ fn notes(settings: &Settings, started: &Started) -> Vec<String> {
         parts.push(format!("mail is written to {}/, NOT SENT", settings.outbox().display()));
     }
     if has("records") {
-        parts.push(format!("records stay in {}", settings.database().display()));
+        parts.push(format!("records stay in {}", settings.store_place()));
     }
     let mut notes = Vec::new();
     if !parts.is_empty() {

@@ -13,7 +13,8 @@ use crate::settings::Settings;
 use crate::store::sqlite::lock::DataLock;
 
 pub(super) fn run(global: &Global, args: &args::Url) -> anyhow::Result<Exit> {
-    let settings = context::settings(global, &["/data", "/signing_key", "/public_url", "/public/listen"])?;
+    let settings =
+        context::settings(global, &["/data", "/store/url", "/signing_key", "/public_url", "/public/listen"])?;
     let base = args.base.clone().unwrap_or_else(|| base_url(&settings));
     let expires_at = args.expires.map(|after| SystemClock.now().saturating_add(clock::micros(after)));
     let slot = args.rotate.unwrap_or(args.slot).as_str();

@@ -23,6 +23,8 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub struct Http {
     /// Whether the connection has credentials: a 401 then refuses them, and not only the request.
     authenticated: bool,
+    /// Whether there is a base URL to try.
+    has_base: bool,
 }
 
 /// A connection of type `http`.
@@ -58,6 +60,7 @@ impl Connector for Http {
     fn open(&self, settings: &Value, reach: &Reach) -> Result<Opened, String> {
         let settings: Settings = super::read(settings)?;
         let authenticated = !matches!(settings.auth, Credentials::None);
+        let has_base = settings.base_url.is_some();
         let origin = Origin {
             base_url: settings.base_url,
             headers: settings.headers.into_iter().collect(),
@@ -66,7 +69,7 @@ impl Connector for Http {
         };
         let client = reach.http.clone().with_ca(&reach.ca);
         let transport = Transport::Http(Arc::new(HttpTransport::connection(&client, origin)?));
-        Ok(Opened { dialect: Arc::new(Self { authenticated }), transport })
+        Ok(Opened { dialect: Arc::new(Self { authenticated, has_base }), transport })
     }
 }
 
@@ -99,6 +102,37 @@ impl Dialect for Http {
 
     fn simulate(&self, _: &Operation, _: &OpContext<'_>, _: &Talk, _: &Effect) -> Reply {
         Reply::Http(HttpReply { status: 200, headers: Vec::new(), body: Value::Null, retry_after: None })
+    }
+
+    /// A GET of the base URL: any API answers it somehow.
+    fn login(&self) -> Option<Effect> {
+        self.has_base.then(|| Effect::Http(get("")))
+    }
+
+    /// Nobody knows what an API says at its base, so only a refusal says something.
+    fn logged_in(&self, reply: &Reply) -> Result<(), Failure> {
+        match reply {
+            Reply::Http(http) if matches!(http.status, 401 | 403) => Err(refused("the login", http, None)),
+            Reply::Http(_) => Ok(()),
+            other => super::live::logged_in(other),
+        }
+    }
+}
+
+impl Http {
+    /// What serves the `http` actions of a connection of another kind.
+    pub(super) const OF_AN_API: Self = Self { authenticated: true, has_base: true };
+}
+
+/// A GET without headers of its own.
+pub(super) fn get(url: &str) -> HttpRequest {
+    HttpRequest {
+        method: "GET".into(),
+        url: url.into(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        body: None,
+        url_from_value: false,
     }
 }
 

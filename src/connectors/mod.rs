@@ -4,6 +4,7 @@
 //! which speaks, and a [`Transport`], which carries. A new kind is one file here and its line in [`Registry::builtin`].
 
 pub mod http;
+pub mod live;
 mod operation;
 pub mod outbox;
 mod outcome;
@@ -24,6 +25,7 @@ use crate::outbound::http::HttpClientSettings;
 use crate::outbound::outbox::Outbox as OutboxFolder;
 use crate::outbound::{Effect, Reply, Transport};
 use crate::run::Failure;
+pub use live::Described;
 pub use operation::{
     CreateRecord, GetRecord, HttpCall, ListRecords, OnDuplicate, Operation, SendEmail, Target, UpdateRecord,
     UpsertRecord,
@@ -175,6 +177,23 @@ pub trait Dialect: Send + Sync {
     fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, talk: &mut Talk, reply: Reply) -> Progress;
     /// What a dry run takes for the answer to `effect`, the `talk.n`-th of its try.
     fn simulate(&self, operation: &Operation, cx: &OpContext<'_>, talk: &Talk, effect: &Effect) -> Reply;
+
+    /// The cheapest call that proves that the connection lets us in, and changes nothing; `None`: there is none.
+    fn login(&self) -> Option<Effect> {
+        None
+    }
+
+    /// What the answer to [`Dialect::login`] says.
+    fn logged_in(&self, reply: &Reply) -> Result<(), Failure> {
+        live::logged_in(reply)
+    }
+
+    /// What to ask next about `entity` after the answers `so_far` (at first none), or what they say. Changes nothing.
+    /// The error: an answer that cannot be read, or a failure among `so_far`.
+    fn describe(&self, entity: &str, so_far: &[Reply]) -> Result<Described, Failure> {
+        let _ = (entity, so_far);
+        Ok(Described::Untold)
+    }
 }
 
 /// Makes a declaration once: it holds a whole schema.

@@ -9,6 +9,7 @@ use super::{
     unexpected,
 };
 use crate::flow::catalogue::{ConnectorSpec, OperationKind, Repeat};
+use crate::outbound::auth::TokenSettings;
 use crate::outbound::mail::{self, Login, Security, SmtpTransport};
 use crate::outbound::{Effect, EmailMessage, Reply, Transport};
 use crate::run::Failure;
@@ -54,6 +55,13 @@ enum Auth {
         /// The password.
         password: Secret,
     },
+    /// A token instead of a password, as Microsoft 365 and Google want it.
+    Xoauth2 {
+        /// The mailbox that sends.
+        username: String,
+        /// Where the token comes from.
+        token: TokenSettings,
+    },
 }
 
 impl Connector for Smtp {
@@ -72,11 +80,15 @@ impl Connector for Smtp {
         let settings: Settings = super::read(settings)?;
         let login = match settings.auth {
             Auth::None => None,
-            Auth::Basic { username, password } => Some(Login { username, password }),
+            Auth::Basic { username, password } => Some(Login::Password { username, password }),
+            Auth::Xoauth2 { username, token } => {
+                let client = reach.http.clone().with_ca(&reach.ca);
+                Some(Login::Token { username, tokens: reach.http.tokens.source(token, &client)? })
+            }
         };
         let from = match (&settings.from, &login) {
             (Some(from), _) => mail::address(from).ok_or("`from` is not a mail address")?,
-            (None, Some(login)) => mail::address(&login.username).unwrap_or_default(),
+            (None, Some(login)) => mail::address(login.username()).unwrap_or_default(),
             (None, None) => String::new(),
         };
         let (ca, port) = (reach.authorities(), settings.port);
@@ -96,6 +108,10 @@ impl Dialect for Smtp {
 
     fn simulate(&self, _: &Operation, cx: &OpContext<'_>, _: &Talk, _: &Effect) -> Reply {
         simulated(cx)
+    }
+
+    fn login(&self) -> Option<Effect> {
+        Some(Effect::LogIn)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::actor::{Actor, Seed};
+use super::lease::LeaseReport;
 use super::scope::Values;
 use super::split::gate;
 use super::verdict::{Verdict, judge};
@@ -13,7 +14,7 @@ use crate::clock::{Fut, micros};
 use crate::ids::RunId;
 use crate::library::LiveFlow;
 use crate::run::{Identity, RunState, RunStatus, TriggerData};
-use crate::store::{Arrival, Intake, NewRun, RunCommit, RunRow, StoreError, Taken, gate_lane};
+use crate::store::{Arrival, DedupeKey, Intake, NewRun, RunCommit, RunRow, StoreError, Taken, gate_lane};
 use crate::triggers::request::{self, Parsed};
 
 /// The engine as the server sees it.
@@ -29,6 +30,10 @@ impl Accept for Acceptor {
                 Err(_) => Accepted::Unavailable("leadflow panicked while accepting".to_owned()),
             }
         })
+    }
+
+    fn lease(&self) -> LeaseReport {
+        self.0.lease_report()
     }
 }
 
@@ -123,12 +128,17 @@ impl Engine {
             trigger.notes.push(note);
         }
         let run = new_row(&live, &identity, trigger);
+        let lease = self.lease();
+        if !lease.is_trusted() {
+            return self.store_queued(&live, run, key.to_store()).await;
+        }
         let admits = self.active_runs() < self.ports.limits().active_runs_max;
         let (presence, cancel) = self.register(run_id, false);
         let waits = live.flow.responds && !live.flow.answers_later;
         let answer = waits.then(|| self.ports.answers.wait_for(run_id));
         let mut actor = Actor::new(Seed {
             ports: Arc::clone(&self.ports),
+            lease,
             flow: Arc::clone(&live.flow),
             identity,
             values,
@@ -183,6 +193,23 @@ impl Engine {
             self.wake.notify_one();
         }
         Accepted::Run { run_id, answer }
+    }
+
+    /// Stores a run for whoever may work: this node does not know whether it may.
+    async fn store_queued(&self, live: &LiveFlow, run: RunRow, dedupe: Option<DedupeKey>) -> Accepted {
+        let run_id = run.run_id;
+        let new = NewRun { run, steps: Vec::new(), records: Vec::new() };
+        let taken = match self.store.take_in(vec![Arrival { new, dedupe, gate: gate(&live.flow) }]).await {
+            Ok(Intake::Taken(taken)) => taken,
+            Ok(Intake::Full) => return full(),
+            Err(error) => return unavailable(&error),
+        };
+        if let Some(Taken::Duplicate { of }) = taken.first() {
+            return Accepted::Duplicate { run_id, duplicate_of: *of };
+        }
+        self.count_unfinished(&live.flow.name, 1);
+        self.wake.notify_one();
+        Accepted::Run { run_id, answer: None }
     }
 
     /// Whether the flow would have too many unfinished runs with `further` ones.

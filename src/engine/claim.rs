@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::actor::{Actor, Seed};
 use super::lanes::Permit;
+use super::lease::Lease;
 use super::ports::Drain;
 use super::scope::Values;
 use super::texts::TextError;
@@ -31,7 +32,18 @@ pub(super) async fn work(engine: Arc<Engine>) {
     let mut faults = 0_u32;
     while *drain.borrow_and_update() == Drain::No {
         let now = engine.ports.clock.now();
-        let looked = look(&engine, now >= next_pass).await;
+        let lease = engine.lease();
+        if !lease.is_trusted() {
+            // Whoever does not know whether it may work takes no work.
+            tokio::select! {
+                biased;
+                _ = drain.changed() => {}
+                () = engine.ports.clock.sleep_until(now + micros(FOREIGN_POLL)) => {}
+            }
+            next_pass = 0;
+            continue;
+        }
+        let looked = look(&engine, &lease, now >= next_pass).await;
         match looked {
             Ok(next) => {
                 faults = 0;
@@ -45,61 +57,63 @@ pub(super) async fn work(engine: Arc<Engine>) {
                 // Whoever wants to be claimed waits as well, or a store that is down would be asked without a pause.
                 let until = engine.ports.clock.now() + micros(FOREIGN_POLL) * i64::from(faults.min(20));
                 tokio::select! {
-                    () = engine.ports.clock.sleep_until(until) => {}
+                    biased;
                     _ = drain.changed() => {}
+                    () = engine.ports.clock.sleep_until(until) => {}
                 }
                 continue;
             }
         }
         let until = (engine.ports.clock.now() + micros(FOREIGN_POLL)).min(next_pass.max(now + 1));
         tokio::select! {
+            biased;
+            _ = drain.changed() => {}
             () = engine.wake.notified() => next_pass = 0,
             () = engine.ports.clock.sleep_until(until) => {}
-            _ = drain.changed() => {}
         }
     }
 }
 
 /// One look: foreign changes, cancels, and (when `due`, or something changed) a pass over the lanes. Answers when the
 /// next pass is due, if one was made.
-async fn look(engine: &Arc<Engine>, due: bool) -> StoreResult<Option<Micros>> {
+async fn look(engine: &Arc<Engine>, lease: &Arc<Lease>, due: bool) -> StoreResult<Option<Micros>> {
     let changed = engine.store.changed_elsewhere().await?;
     engine.ports.health.exchange(changed).await?;
     if due || changed {
-        for run in engine.store.cancel_requests(&engine.ports.owner).await? {
+        for run in engine.store.cancel_requests(lease.owner()).await? {
             engine.cancel_active(run);
         }
     }
     if engine.astray.swap(false, Ordering::SeqCst)
-        && let Err(error) = find_astray(engine).await
+        && let Err(error) = find_astray(engine, lease).await
     {
         engine.astray.store(true, Ordering::SeqCst);
         return Err(error);
     }
-    if due || changed { pass(engine).await.map(Some) } else { Ok(None) }
+    if due || changed { pass(engine, lease).await.map(Some) } else { Ok(None) }
 }
 
 /// Gives actors to runs that are ours and have none, because the answer to the accept or claim was lost.
-async fn find_astray(engine: &Arc<Engine>) -> StoreResult<()> {
-    for run in engine.store.owned(&engine.ports.owner, ASTRAY_MAX).await? {
+async fn find_astray(engine: &Arc<Engine>, lease: &Arc<Lease>) -> StoreResult<()> {
+    for run in engine.store.owned(lease.owner(), ASTRAY_MAX).await? {
         if engine.is_active(run) {
             continue;
         }
         let Some(stored) = engine.store.run(run).await? else { continue };
-        let ours = stored.run.owner.as_deref() == Some(engine.ports.owner.as_str());
+        let ours = stored.run.owner.as_deref() == Some(lease.owner());
         if ours && engine.panicked.lock().unwrap_or_else(PoisonError::into_inner).remove(&run) {
             tracing::error!(%run, flow = %stored.run.flow, "held: leadflow panicked while working on this run");
-            close(engine, &stored, RunStatus::Held, "engine_fault").await;
+            close(engine, lease, &stored, RunStatus::Held, "engine_fault").await;
         } else if ours && !engine.is_active(run) {
             tracing::warn!(%run, flow = %stored.run.flow, "taking up a run whose answer from the store was lost");
-            take_up(engine, stored, Vec::new()).await;
+            take_up(engine, lease, stored, Vec::new()).await;
         }
     }
     Ok(())
 }
 
 /// One pass over the lanes.
-async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
+async fn pass(engine: &Arc<Engine>, lease: &Arc<Lease>) -> StoreResult<Micros> {
     let now = engine.ports.clock.now();
     let lanes = engine.store.lanes(now).await?;
     let mut room = engine.ports.limits().active_runs_max.saturating_sub(engine.active_runs());
@@ -128,7 +142,7 @@ async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
     if wants.is_empty() {
         return Ok(settle_backlogs(engine, &lanes, &[], now));
     }
-    let claimed = match engine.store.claim(&engine.ports.owner, wants, now).await {
+    let claimed = match engine.store.claim(lease.owner(), wants, now).await {
         Ok(claimed) => claimed,
         Err(error) => {
             engine.astray.store(true, Ordering::SeqCst);
@@ -139,7 +153,7 @@ async fn pass(engine: &Arc<Engine>) -> StoreResult<Micros> {
     for stored in claimed {
         let permit = permits.iter().position(|permit| permit.lane() == stored.run.lane);
         let reserved = permit.map(|index| permits.swap_remove(index)).into_iter().collect();
-        take_up(engine, stored, reserved).await;
+        take_up(engine, lease, stored, reserved).await;
     }
     permits.into_iter().for_each(Permit::unused);
     Ok(next)
@@ -169,22 +183,22 @@ impl Engine {
 }
 
 /// Gives a claimed run its actor, or holds it when its text cannot be read.
-async fn take_up(engine: &Arc<Engine>, mut stored: StoredRun, reserved: Vec<Permit>) {
+async fn take_up(engine: &Arc<Engine>, lease: &Arc<Lease>, mut stored: StoredRun, reserved: Vec<Permit>) {
     let run_id = stored.run.run_id;
     let flow = match engine.texts.get(engine.store.as_ref(), stored.run.text_id).await {
         Ok(flow) => flow,
         Err(TextError::Unreadable(why)) => {
             tracing::error!(run = %run_id, flow = %stored.run.flow, why, "held: this version cannot read the run's flow text");
-            return close(engine, &stored, RunStatus::Held, "flow_text_unreadable").await;
+            return close(engine, lease, &stored, RunStatus::Held, "flow_text_unreadable").await;
         }
         Err(TextError::Store(error)) => {
             // Nobody works on the run: give it back for the next pass.
             tracing::warn!(run = %run_id, %error, "cannot read the flow text now");
-            return close(engine, &stored, RunStatus::Waiting, "store_unavailable").await;
+            return close(engine, lease, &stored, RunStatus::Waiting, "store_unavailable").await;
         }
     };
     let Some(trigger) = stored.run.trigger.as_ref() else {
-        return close(engine, &stored, RunStatus::Held, "engine_fault").await;
+        return close(engine, lease, &stored, RunStatus::Held, "engine_fault").await;
     };
     // It was accepted once: today's limits on bodies do not apply to it.
     let limits = BodyLimits { json_depth_max: usize::MAX, ..BodyLimits::default() };
@@ -192,7 +206,7 @@ async fn take_up(engine: &Arc<Engine>, mut stored: StoredRun, reserved: Vec<Perm
         Ok(parsed) => parsed,
         Err(problem) => {
             tracing::error!(run = %run_id, code = problem.code, "a stored request does not parse any more");
-            return close(engine, &stored, RunStatus::Failed, problem.code).await;
+            return close(engine, lease, &stored, RunStatus::Failed, problem.code).await;
         }
     };
     let (presence, cancel) = engine.register(run_id, stored.run.cancel);
@@ -204,6 +218,7 @@ async fn take_up(engine: &Arc<Engine>, mut stored: StoredRun, reserved: Vec<Perm
     }
     let mut actor = Actor::new(Seed {
         ports: Arc::clone(&engine.ports),
+        lease: Arc::clone(lease),
         values,
         identity,
         state: restore::state(&mut stored, &flow, engine.ports.clock.now()),
@@ -219,12 +234,12 @@ async fn take_up(engine: &Arc<Engine>, mut stored: StoredRun, reserved: Vec<Perm
 }
 
 /// Ends or parks a claimed run that gets no actor.
-async fn close(engine: &Arc<Engine>, stored: &StoredRun, status: RunStatus, code: &str) {
+async fn close(engine: &Arc<Engine>, lease: &Lease, stored: &StoredRun, status: RunStatus, code: &str) {
     let now = engine.ports.clock.now();
     let held = status == RunStatus::Held;
     let commit = RunCommit {
         run_id: stored.run.run_id,
-        owner: engine.ports.owner.clone(),
+        owner: lease.owner().to_owned(),
         epoch: stored.run.epoch,
         status,
         code: Some(code.to_owned()),

@@ -14,6 +14,7 @@ use super::answers::Answers;
 use super::dedupe::{self, Key};
 use super::health::Health;
 use super::lanes::Lanes;
+use super::lease::Lease;
 use super::ports::{CallEnd, Connections, Drain, Journal, Limits, Mocks, Ports};
 use super::restore;
 use super::scope::Values;
@@ -145,7 +146,6 @@ impl Kit {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(self.now));
         let lanes = Lanes::new(usize::MAX, Arc::clone(&clock), Arc::new(Notify::new()));
         Ports {
-            owner: "dry-run".to_owned(),
             journal: memory,
             effects: Arc::clone(&self.effects),
             library: Arc::clone(&self.library),
@@ -359,6 +359,7 @@ async fn play(flow: &Arc<Flow>, ports: &Arc<Ports>, identity: Identity, values: 
     let (_cancel, cancel) = watch::channel(false);
     let mut actor = Actor::new(Seed {
         ports: Arc::clone(ports),
+        lease: Lease::alone("dry-run"),
         flow: Arc::clone(flow),
         identity,
         values,

@@ -329,6 +329,11 @@ impl Health {
     }
 
     async fn read(&self, store: &Arc<dyn Store>) -> StoreResult<()> {
+        if self.lanes.has_rates() {
+            let now = self.clock.now();
+            let nodes = store.nodes().await?;
+            self.lanes.set_nodes(nodes.iter().filter(|node| node.lease_until.is_none_or(|until| now < until)).count());
+        }
         store.connections().await?.into_iter().for_each(|row| self.adopt(row));
         Ok(())
     }

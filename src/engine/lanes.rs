@@ -229,6 +229,11 @@ impl Lanes {
         self.default_slots.store(slots.max(1), Ordering::Relaxed);
     }
 
+    /// Whether some lane has a rate, which nodes share.
+    pub fn has_rates(&self) -> bool {
+        self.lock().values().any(|lane| lane.bucket.is_some())
+    }
+
     /// So many nodes live: each keeps to its share of every rate.
     pub fn set_nodes(&self, nodes: usize) {
         self.nodes.store(nodes.max(1), Ordering::Relaxed);

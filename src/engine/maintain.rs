@@ -33,8 +33,9 @@ pub(super) async fn work(engine: Arc<Engine>) {
         prune(&engine).await;
         let until = engine.ports.clock.now() + micros(PRUNE_EVERY);
         tokio::select! {
-            () = engine.ports.clock.sleep_until(until) => {}
+            biased;
             _ = drain.changed() => {}
+            () = engine.ports.clock.sleep_until(until) => {}
         }
     }
 }

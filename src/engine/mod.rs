@@ -11,6 +11,7 @@ mod dedupe;
 pub mod dry;
 pub mod health;
 pub mod lanes;
+pub mod lease;
 mod maintain;
 mod perform;
 pub mod ports;
@@ -43,6 +44,7 @@ use actor::Actor;
 use answers::Answers;
 use health::Health;
 use lanes::Lanes;
+use lease::{Lease, LeaseReport};
 use ports::{Connections, Drain, Limits, Ports, StoreJournal};
 use texts::Texts;
 pub use texts::compile_pinned;
@@ -115,6 +117,8 @@ pub enum Answered {
 pub trait Accept: Send + Sync + 'static {
     /// Parses, folds, validates, evaluates conditions, runs pure actions, stores, and starts the rest.
     fn accept(&self, flow: Arc<LiveFlow>, trigger: TriggerData) -> crate::clock::Fut<'_, Accepted>;
+    /// How this node's lease stands.
+    fn lease(&self) -> LeaseReport;
 }
 
 /// What an engine is made of.
@@ -137,7 +141,7 @@ pub struct Config {
     pub environment: Option<String>,
     /// Known actions and connectors, for pinned texts.
     pub catalogue: Arc<Catalogue>,
-    /// The name of this node's life: unique for each start.
+    /// The name of this node's first life: unique for each start. Later ones, after a lost lease, are named after it.
     pub owner: String,
 }
 
@@ -159,6 +163,14 @@ struct InMemory {
 pub struct Engine {
     pub(crate) ports: Arc<Ports>,
     store: Arc<dyn Store>,
+    /// The lease of the life that this node lives now.
+    lease: ArcSwap<Lease>,
+    /// What the names of all lives begin with, and how many there were.
+    first_owner: String,
+    lives: AtomicU64,
+    leases_lost: AtomicU64,
+    /// True once the node has left for good.
+    left: watch::Sender<bool>,
     texts: Texts,
     retention: ArcSwap<Retention>,
     active: Active,
@@ -181,13 +193,17 @@ pub struct Engine {
 impl Engine {
     /// An engine that does nothing until [`Engine::start`].
     pub fn new(config: Config) -> Arc<Self> {
+        Self::with_dice(config, ports::system_dice)
+    }
+
+    /// [`Engine::new`] with other randomness, in `0.0..1.0`: what a test needs to repeat itself.
+    pub fn with_dice(config: Config, dice: fn() -> f64) -> Arc<Self> {
         let wake = Arc::new(Notify::new());
         let (drain, drain_seen) = watch::channel(Drain::No);
         let lanes = Lanes::new(config.limits.workers, Arc::clone(&config.clock), Arc::clone(&wake));
         let health = Health::new(Some(Arc::clone(&config.store)), Arc::clone(&config.clock), Arc::clone(&lanes));
         let engine = Arc::new(Self {
             ports: Arc::new(Ports {
-                owner: config.owner,
                 journal: Arc::new(StoreJournal(Arc::clone(&config.store))),
                 effects: config.effects,
                 library: config.library,
@@ -198,11 +214,16 @@ impl Engine {
                 answers: Answers::default(),
                 bounds: ArcSwap::from_pointee(config.limits),
                 environment: config.environment.map_or(Value::Null, Value::String),
-                dice: ports::system_dice,
+                dice,
                 mocks: ports::Mocks::new(),
                 drain: drain_seen,
             }),
             store: config.store,
+            lease: ArcSwap::new(Lease::new(config.owner.clone())),
+            first_owner: config.owner,
+            lives: AtomicU64::new(1),
+            leases_lost: AtomicU64::new(0),
+            left: watch::Sender::new(false),
             texts: Texts::new(config.catalogue),
             retention: ArcSwap::from_pointee(config.retention),
             active: Mutex::default(),
@@ -261,17 +282,16 @@ impl Engine {
         self.wake.notify_one();
     }
 
-    /// Takes over what a dead life left behind and starts to work.
+    /// Begins a life, takes over what others left behind, and starts to work.
     pub async fn start(self: &Arc<Self>) -> crate::store::StoreResult<()> {
+        self.begin().await?;
         let now = self.ports.clock.now();
-        let rescued = self.store.rescue(&self.ports.owner, now).await?;
-        if rescued.runs > 0 {
-            tracing::info!(runs = rescued.runs, held = rescued.held, "resuming runs of an earlier life");
-        }
         for code in ["connection_missing", "flow_text_unreadable"] {
             self.store.release_held(code, None, now).await?;
         }
         self.ports.health.seen(true).await?;
+        tokio::spawn(lease::keep(Arc::clone(self)));
+        tokio::spawn(lease::rescue_now_and_then(Arc::clone(self)));
         tokio::spawn(claim::work(Arc::clone(self)));
         tokio::spawn(maintain::work(Arc::clone(self)));
         Ok(())
@@ -293,7 +313,7 @@ impl Engine {
     }
 
     /// Stops: no claim and no new effect from now on; effects in flight may finish for `grace`, then they are given up
-    /// (their tries do not count) and every run is handed back.
+    /// (their tries do not count) and every run is handed back. Then the node leaves: it cannot be started again.
     pub async fn drain(&self, grace: Duration) {
         self.drain.send_replace(Drain::Finish);
         self.wake.notify_one();
@@ -316,6 +336,7 @@ impl Engine {
                 );
             }
         }
+        self.leave().await;
     }
 
     /// Resolves when no run is in memory.

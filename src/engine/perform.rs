@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::health::Health;
 use super::lanes::Lanes;
+use super::lease::Lease;
 use super::ports::OpenConnection;
 use serde_json::Value;
 
@@ -19,6 +20,7 @@ const EFFECTS_PER_TRY_MAX: u32 = 50;
 
 /// Everything that one try needs.
 pub(super) struct Attempt {
+    pub(super) lease: Arc<Lease>,
     pub(super) effects: Arc<dyn Effects>,
     pub(super) connection: Arc<OpenConnection>,
     pub(super) action: String,
@@ -42,12 +44,19 @@ pub(super) async fn attempt(attempt: Attempt) -> Result<Outcome, Failure> {
     let (health, connection) = (Arc::clone(&attempt.health), Arc::clone(&attempt.connection));
     let (lane, probe, began_at) = (attempt.lane.clone(), attempt.probe, attempt.clock.now());
     let result = perform(attempt).await;
+    if result.as_ref().is_err_and(|failure| failure.code == LEASE_LOST) {
+        // That tells of this node, not of the connection.
+        return result;
+    }
     health.report(&connection, &lane, began_at, probe, &result).await;
     result
 }
 
 /// Performs the try. The deadline is round all of its effects together.
 async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
+    if !attempt.lease.trusted().await {
+        return Err(lease_lost());
+    }
     let timeout = attempt.timeout;
     // The transport has the same deadline and knows what was sent; this one only catches a transport that does not
     // keep it, so it comes a little later.
@@ -61,6 +70,14 @@ async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
             action: None,
         }),
     }
+}
+
+/// The code of a try whose node lost its lease.
+const LEASE_LOST: &str = "lease_lost";
+
+/// The life in which the try began is over; nobody commits this.
+fn lease_lost() -> Failure {
+    Failure::unknown(LEASE_LOST, "this node lost its lease while performing this action")
 }
 
 /// How much longer than a transport the engine waits.
@@ -79,6 +96,10 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
     let mut talk = Talk { n: 0, key: key(0), notes: Value::Null };
     let mut effect = attempt.effect;
     for n in 0..EFFECTS_PER_TRY_MAX {
+        // Also between the effects of one try.
+        if !attempt.lease.trusted().await {
+            return Err(lease_lost());
+        }
         talk.n = n;
         talk.key = key(n);
         if n > 0 {

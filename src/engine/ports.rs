@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::answers::Answers;
 use super::health::Health;
 use super::lanes::Lanes;
+use super::lease::LEASE_TTL;
 use crate::clock::{Clock, Fut};
 use crate::connectors::{Connector, Dialect, Opened};
 use crate::flow::catalogue::{OperationKind, Repeat};
@@ -183,6 +184,8 @@ pub struct Limits {
     pub keep_in_memory: Duration,
     /// How long a cancelled run waits for effects in flight.
     pub cancel_grace: Duration,
+    /// How long the lease of a node stands without a heartbeat, on a store that several nodes share.
+    pub lease_ttl: Duration,
 }
 
 impl Default for Limits {
@@ -198,6 +201,7 @@ impl Default for Limits {
             run_duration: Duration::from_hours(720),
             keep_in_memory: Duration::from_secs(1),
             cancel_grace: Duration::from_secs(5),
+            lease_ttl: LEASE_TTL,
         }
     }
 }
@@ -215,8 +219,6 @@ pub enum Drain {
 
 /// What a run needs of the world.
 pub struct Ports {
-    /// Who this node is in this life.
-    pub owner: String,
     /// Where commits go.
     pub journal: Arc<dyn Journal>,
     /// What performs effects.

@@ -3,6 +3,7 @@
 //! Connectors describe effects and never hold a secret; [`Effects`] performs them and attaches credentials.
 //! [`Real`] sends, [`recorded::Recorded`] writes down: that is what makes a dry run honest.
 
+pub mod auth;
 pub mod faulty;
 pub mod http;
 pub mod mail;
@@ -31,6 +32,8 @@ pub enum Effect {
     Email(Box<EmailMessage>),
     /// A write to the embedded records: done by the engine's commit, never by [`Effects::perform`].
     Record(RecordWrite),
+    /// Log in, say goodbye: how a connection is tried that takes no harmless request. SMTP only.
+    LogIn,
 }
 
 /// An HTTP request, complete but for credentials.
@@ -114,6 +117,8 @@ pub enum Reply {
     },
     /// The record write is part of the next commit.
     Record,
+    /// The other side let us in.
+    LoggedIn,
     /// No answer. The class says whether anything may have been done.
     Failed(Failure),
 }
@@ -184,6 +189,7 @@ impl Effects for Real {
             match (call.effect, call.transport) {
                 (Effect::Http(request), Transport::Http(http)) => http.send(request, call.timeout).await,
                 (Effect::Email(message), Transport::Smtp(smtp)) => smtp.send(message, call.timeout).await,
+                (Effect::LogIn, Transport::Smtp(smtp)) => smtp.try_login(call.timeout).await,
                 (Effect::Email(message), Transport::Outbox(outbox)) => outbox.write(message, call.timeout).await,
                 // Nothing to do here: the engine commits the write with its journal.
                 (Effect::Record(_), Transport::Embedded) => Reply::Record,

@@ -97,7 +97,7 @@ fn show_http(action: &str, request: &HttpRequest, transport: &http::HttpTranspor
             _ => drop(headers.insert(name.clone(), value.into())),
         }
     }
-    headers.extend(target.secret_headers.iter().map(|(name, _)| (name.clone(), HIDDEN.into())));
+    headers.extend(target.secret_names().map(|name| (name.to_owned(), HIDDEN.into())));
     let body = match &request.body {
         None => Value::Null,
         Some(HttpBody::Json(value)) => value.clone(),

@@ -151,11 +151,14 @@ async fn ready(shared: &Shared, request_id: RunId) -> Reply {
         Ok(listed) => connections_json(&listed, shared.deps.clock.now()),
         Err(_) => serde_json::Value::Null,
     };
+    let lease = shared.deps.accept.lease();
+    // A lost lease takes nobody out of service: what is stored here meanwhile is taken up by whoever may work.
     let is_ready = store.is_ok() && !draining;
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "status": if is_ready { "ready" } else { "not_ready" },
         "store": store.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
+        "lease": { "state": lease.state.as_str(), "owner": lease.owner, "lost": lease.lost },
         "draining": draining,
         "connections": connections,
         "generation": set.generation,
@@ -173,9 +176,9 @@ async fn ready(shared: &Shared, request_id: RunId) -> Reply {
 async fn metrics(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
     let runs = shared.deps.store.counts().await.map_err(|error| unreadable(&error))?;
     let lanes = shared.deps.store.lanes(shared.deps.clock.now()).await.map_err(|error| unreadable(&error))?;
-    let listed = listed(shared).await?;
-    let now = shared.deps.clock.now();
-    let text = shared.metrics.render(&shared.deps.library, &Counted { runs, lanes, connections: listed }, now);
+    let connections = listed(shared).await?;
+    let counted = Counted { runs, lanes, connections, lease: shared.deps.accept.lease() };
+    let text = shared.metrics.render(&shared.deps.library, &counted, shared.deps.clock.now());
     let mut reply = Response::new(Full::new(Bytes::from(text)));
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     reply.headers_mut().insert(REQUEST_ID, id_value(request_id));

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::connections::{Listed, Standing};
 use crate::clock::{MICROS_PER_SEC, Micros};
+use crate::engine::lease::{LeaseReport, LeaseState};
 use crate::library::{Library, Outcome};
 use crate::run::RunStatus;
 use crate::store::{LaneState, gated_flow};
@@ -59,7 +60,7 @@ impl Metrics {
 
     /// The text of `/metrics`.
     pub(super) fn render(&self, library: &Library, counted: &Counted, now: Micros) -> String {
-        let Counted { runs, lanes, connections } = counted;
+        let Counted { runs, lanes, connections, lease } = counted;
         let mut page = Page::default();
         page.family("leadflow_build_info", "gauge", "The version that runs.");
         page.sample("leadflow_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -97,6 +98,7 @@ impl Metrics {
             page.sample("leadflow_gate_waiting_runs", &[("flow", flow)], lane.due);
         }
         page.connections(connections, now);
+        page.lease(lease);
         page.library(library, now);
         page.0
     }
@@ -110,6 +112,8 @@ pub(super) struct Counted {
     pub(super) lanes: Vec<LaneState>,
     /// How the connections stand.
     pub(super) connections: Vec<Listed>,
+    /// How this node's lease stands.
+    pub(super) lease: LeaseReport,
 }
 
 /// The words for how a connection stands.
@@ -148,6 +152,16 @@ impl Page {
                 self.sample(last, &[("connection", &one.name)], (at / MICROS_PER_SEC).unsigned_abs());
             }
         }
+    }
+
+    /// Whether this node may work.
+    fn lease(&mut self, lease: &LeaseReport) {
+        self.family("leadflow_lease", "gauge", "How the lease of this node stands: 1 for the state that it is in.");
+        for state in LeaseState::ALL {
+            self.sample("leadflow_lease", &[("state", state.as_str())], u64::from(state == lease.state));
+        }
+        self.family("leadflow_leases_lost_total", "counter", "Leases that this node lost: its runs went to others.");
+        self.sample("leadflow_leases_lost_total", &[], lease.lost);
     }
 
     /// What is live, and how reloads went.
@@ -218,7 +232,8 @@ mod tests {
         let notices = vec![Notice { finding, since: 3_000_000 }];
         library.swap(FlowSet { generation: 7, notices, ..FlowSet::default() });
         library.counters().count(Outcome::KeptBack);
-        let page = metrics.render(&library, &Counted { runs, lanes: vec![lane], connections }, 45_500_000);
+        let lease = LeaseReport { state: LeaseState::StoreUnreachable, owner: "a".into(), lost: 2 };
+        let page = metrics.render(&library, &Counted { runs, lanes: vec![lane], connections, lease }, 45_500_000);
         for line in [
             "leadflow_requests_total{answer=\"202\"} 2",
             "leadflow_requests_total{answer=\"599\"} 1",
@@ -232,6 +247,9 @@ mod tests {
             "leadflow_connection_waiting_runs{connection=\"crm\"} 4",
             "leadflow_connection_transitions_total{connection=\"crm\",state=\"held\"} 1",
             "leadflow_connection_last_success_seconds{connection=\"crm\"} 0",
+            "leadflow_lease{state=\"store_unreachable\"} 1",
+            "leadflow_lease{state=\"held\"} 0",
+            "leadflow_leases_lost_total 2",
             "leadflow_generation 7",
             "leadflow_flows{state=\"live\"} 0",
             "leadflow_reload_total{outcome=\"kept_back\"} 1",

@@ -22,10 +22,6 @@ use crate::yaml::{child, dotted};
 const CONNECTORS_NOT_YET: &[&str] =
     &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "postgres", "sqlite", "odoo"];
 
-/// Kinds of `auth` that later versions bring.
-const AUTH_NOT_YET: &[&str] =
-    &["oauth2_client_credentials", "oauth2_refresh_token", "jwt_bearer", "shared_key", "sas", "xoauth2"];
-
 /// What the linter learnt of values on its way: for printing them.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
@@ -58,6 +54,7 @@ pub(super) fn check(
         }
     }
     linter.admin_token(value);
+    linter.store(value);
     (linter.findings, linter.marks)
 }
 
@@ -183,9 +180,6 @@ impl Linter<'_> {
     }
 
     fn unknown_tag<'t>(&mut self, pointer: &str, tag: &str, known: impl Iterator<Item = &'t str>) {
-        if AUTH_NOT_YET.contains(&tag) {
-            return self.not_yet_value(pointer, tag);
-        }
         let known: Vec<&str> = known.collect();
         self.wrong_value(pointer, tag, &known);
     }
@@ -357,6 +351,29 @@ impl Linter<'_> {
             let message = "the admin listener is not on loopback and has no token".to_owned();
             let help = "set `admin.token: ${env:LEADFLOW_ADMIN_TOKEN}`, or listen on 127.0.0.1".to_owned();
             self.add("admin_token_required", "/admin/listen", message, Some(help));
+        }
+    }
+
+    fn store(&mut self, value: &Value) {
+        let Some(store) = value.get("store") else { return };
+        let is_postgres = store.get("type").and_then(Value::as_str) == Some("postgres");
+        let given = |key: &str| store.get(key).filter(|value| !value.is_null());
+        if !is_postgres {
+            for key in ["url", "ca", "pool"].into_iter().filter(|key| given(key).is_some()) {
+                let pointer = child("/store", key);
+                let message = format!("`{}` belongs to `type: postgres`", dotted(&pointer));
+                self.add("invalid_value", &pointer, message, Some("add `type: postgres`, or take it out".to_owned()));
+            }
+        } else if self.references.unresolved.contains("/store/url") {
+            // Whoever needs it says so.
+        } else if let Some(url) = given("url") {
+            if let Some(fault) = url.as_str().and_then(crate::store::postgres::bad_url) {
+                let message = format!("`store.url` cannot be used: {fault}");
+                let help = "write  postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full".to_owned();
+                self.add("invalid_value", "/store/url", message, Some(help));
+            }
+        } else {
+            self.missing_key("/store", "url");
         }
     }
 

@@ -101,41 +101,27 @@ pub(super) struct Admin {
 /// Where runs are kept.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only sqlite exists; the others are declared so that the linter knows them")]
 pub(super) struct Store {
-    /// The kind of database: `sqlite`, in the data folder.
+    /// The kind of database: `sqlite`, in the data folder, or `postgres`, which several nodes may share.
     #[serde(rename = "type")]
     pub kind: StoreKind,
-    /// Where the database is.
-    #[serde(default)]
-    #[schemars(extend("x-not-yet" = "the PostgreSQL store"))]
-    pub url: Value,
-    /// Certificate authorities.
-    #[serde(default)]
-    #[schemars(extend("x-not-yet" = "the PostgreSQL store"))]
-    pub ca: Value,
-    /// Connections to the database.
-    #[serde(default)]
-    #[schemars(extend("x-not-yet" = "the PostgreSQL store"))]
-    pub pool: Value,
+    /// Of `postgres`: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`.
+    pub url: Option<Secret>,
+    /// Of `postgres`: PEM files of the authorities that may sign the server's certificate.
+    pub ca: Option<Vec<String>>,
+    /// Of `postgres`: connections of one node at most.
+    #[schemars(range(min = 4, max = 1000))]
+    pub pool: Option<usize>,
 }
 
-/// Kinds of store. The linter refuses `postgres` as not yet there.
-#[derive(Debug, Deserialize)]
+/// Kinds of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum StoreKind {
     /// Embedded.
     Sqlite,
-}
-
-impl JsonSchema for StoreKind {
-    fn schema_name() -> Cow<'static, str> {
-        "StoreKind".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "enum": ["sqlite"], "x-not-yet-values": ["postgres"] })
-    }
+    /// A server that nodes share.
+    Postgres,
 }
 
 /// `defaults:`.

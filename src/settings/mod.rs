@@ -46,6 +46,8 @@ pub struct Settings {
     pub flows: PathBuf,
     /// The folder of schemas.
     pub schemas: PathBuf,
+    /// Where runs are kept.
+    pub store: StoreSettings,
     /// Overrides the signing key in the store.
     pub signing_key: Option<Secret>,
     /// The public listener.
@@ -125,6 +127,15 @@ impl Settings {
         self.flows.parent().map_or_else(|| PathBuf::from("blueprints"), |beside| beside.join("blueprints"))
     }
 
+    /// Where the store is, to be shown: never a password.
+    pub fn store_place(&self) -> String {
+        match &self.store {
+            StoreSettings::Sqlite => self.database().display().to_string(),
+            StoreSettings::Postgres { url: Some(url), .. } => crate::store::postgres::place(url.expose()),
+            StoreSettings::Postgres { url: None, .. } => "postgres".to_owned(),
+        }
+    }
+
     /// The database of the embedded store.
     pub fn database(&self) -> PathBuf {
         self.data.join("leadflow.db")
@@ -138,6 +149,39 @@ impl Settings {
     /// What printed URLs start with, without a slash at the end.
     pub fn base_url(&self) -> String {
         self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.public_listen))
+    }
+}
+
+/// `store:`.
+#[derive(Debug, Clone)]
+pub enum StoreSettings {
+    /// The embedded database, in the data folder.
+    Sqlite,
+    /// A PostgreSQL that nodes share.
+    Postgres {
+        /// How to reach it; `None` when its variable is not set and this is no `serve`.
+        url: Option<Secret>,
+        /// PEM files of the authorities that may sign its certificate.
+        ca: Vec<PathBuf>,
+        /// Connections of this node at most.
+        connections: usize,
+    },
+}
+
+impl StoreSettings {
+    /// Whether both say the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite, Self::Sqlite) => true,
+            (
+                Self::Postgres { url, ca, connections },
+                Self::Postgres { url: others, ca: their_ca, connections: theirs },
+            ) => {
+                let text = |url: &Option<Secret>| url.as_ref().map(|url| url.expose().to_owned());
+                text(url) == text(others) && ca == their_ca && connections == theirs
+            }
+            (Self::Sqlite, Self::Postgres { .. }) | (Self::Postgres { .. }, Self::Sqlite) => false,
+        }
     }
 }
 

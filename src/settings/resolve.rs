@@ -8,15 +8,17 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::check::Marks;
+use super::format::StoreKind;
 use super::layers::Layers;
 use super::load::LoadOptions;
-use super::{Connection, Limits, Settings, format};
+use super::{Connection, Limits, Settings, StoreSettings, format};
 use crate::connectors::Registry;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::Retention;
 use crate::flow::Defaults;
 use crate::flow::retry::RetryPolicy;
 use crate::library::reload::{Rules, Timing};
+use crate::store::postgres::POOL_DEFAULT;
 use crate::triggers::request::BodyLimits;
 use crate::yaml::{child, dotted};
 
@@ -124,6 +126,7 @@ pub(super) fn settings(
         flows: folder(&options.flows, "flows"),
         schemas: folder(&options.schemas, "schemas"),
         signing_key: file.signing_key,
+        store: store(file.store, &place),
         public_listen: file.public.listen.0,
         trusted_proxies: file.public.trusted_proxies,
         admin_listen: file.admin.listen.0,
@@ -225,6 +228,17 @@ fn retention(retention: &format::Retention) -> Retention {
         failed: retention.failed.0,
         rejected: retention.rejected.0,
         duplicates: retention.duplicates.0,
+    }
+}
+
+fn store(store: format::Store, place: &Place) -> StoreSettings {
+    match store.kind {
+        StoreKind::Sqlite => StoreSettings::Sqlite,
+        StoreKind::Postgres => StoreSettings::Postgres {
+            url: store.url,
+            ca: store.ca.unwrap_or_default().iter().map(|path| place.base.join(path)).collect(),
+            connections: store.pool.unwrap_or(POOL_DEFAULT),
+        },
     }
 }
 

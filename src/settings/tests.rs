@@ -86,6 +86,9 @@ fn each_slip_gives_one_finding_with_its_place_and_fix() {
     expect("public:\n  trusted_proxies: [10.0.0.0/40]\n", "invalid_value", "2:21", "prefix length");
     expect("admin:\n  listen: 0.0.0.0:8081\n", "admin_token_required", "2:11", "no token");
     expect("signing_key: hunter2\n", "literal_secret", "1:14", "written out");
+    expect("store: { type: postgres }\n", "missing_key", "1:1", "needs the key `url`");
+    expect("store: { type: mysql }\n", "invalid_value", "1:16", "`mysql`");
+    expect("store: { pool: 9 }\n", "invalid_value", "1:16", "belongs to `type: postgres`");
     expect("data: ${HOME}/x\n", "bad_reference", "1:7", "neither a variable nor a file");
     expect("connections:\n  crm: { type: recrods }\n", "unknown_connector", "2:16", "did you mean `records`?");
     expect("connections:\n  crm: { concurrency: 3 }\n", "missing_key", "2:3", "needs the key `type`");
@@ -99,7 +102,6 @@ fn what_does_not_exist_yet_is_refused_not_ignored() {
     expect("telemetry: { otlp: null }\n", "not_yet", "1:1", "comes with a later version");
     expect("public:\n  tls: { certificate: a.crt, key: a.key }\n", "not_yet", "2:3", "");
     expect("connections:\n  crm: { type: records, rate: often }\n", "bad_rate", "2:31", "");
-    expect("store: { type: postgres }\n", "not_yet", "1:16", "");
     expect("connections:\n  crm: { type: dataverse }\n", "not_yet", "2:16", "");
 }
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
-    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Intake, KeySlot, LaneState, LaneWant, Live,
-    LiveChange, NewRun, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store,
-    StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
+    RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -95,6 +95,10 @@ macro_rules! pass {
             $(fn $verb(&self, $($name: $kind),*) -> Fut<'_, StoreResult<$answer>> {
                 self.call(|store| store.$verb($($name),*))
             })*
+
+            fn is_shared(&self) -> bool {
+                self.inner.is_shared()
+            }
         }
     };
 }
@@ -104,6 +108,8 @@ pass! {
     take_in(arrivals: Vec<Arrival>) -> Intake;
     commit(commit: RunCommit) -> ();
     claim(owner: &str, wants: Vec<LaneWant>, now: Micros) -> Vec<StoredRun>;
+    heartbeat(life: Life) -> Heartbeat;
+    leave(owner: &str) -> ();
     rescue(owner: &str, now: Micros) -> Rescued;
     reject(row: RejectedRow, caps: RejectedCaps) -> ();
     mark_resubmitted(id: RunId, run: RunId) -> ();
@@ -114,8 +120,11 @@ pass! {
     set_live(change: LiveChange) -> ();
     prune(before: PruneBefore) -> u64;
     meta_or_insert(key: &str, fresh: &str) -> String;
+    set_meta(key: &str, value: &str) -> ();
     rotate_key(flow: &str, slot: &str, now: Micros) -> u32;
     touch_keys(used: Vec<(String, String, Micros)>) -> ();
+    now() -> Micros;
+    nodes() -> Vec<NodeRow>;
     note_connections(notes: Vec<ConnectionNote>) -> Vec<Noted>;
     probe_connection(connection: &str, settings_digest: &str, seq: i64, until: Micros) -> Option<ConnectionState>;
     connections() -> Vec<ConnectionState>;

@@ -8,16 +8,23 @@
 mod conformance;
 pub mod connection_state;
 pub mod faulty;
+mod find;
 pub mod hidden;
 mod intake;
+mod lease;
 mod live;
+pub mod memory;
+pub mod postgres;
 pub mod sqlite;
+mod standing;
+mod values;
 
 pub use connection_state::{
     Block, BlockKind, Condition, ConnectionNote, ConnectionState, Noted, OTHER_SETTINGS_KEPT, PROBE_LEASE, Said, Times,
     Turn, Word,
 };
 pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
+pub use lease::{Heartbeat, Life, NodeRow, Rescued, STRIKES_MAX, SUSPECT_STRIKES, Term};
 pub use live::{Live, LiveChange, LiveRow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -411,23 +418,6 @@ impl Default for RejectedCaps {
     }
 }
 
-/// What a rescue found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rescued {
-    /// Runs taken back from dead owners.
-    pub runs: u64,
-    /// Of these, held as `poison` after too many rescues without progress.
-    pub held: u64,
-}
-
-/// Rescues without progress from which on a run is a suspect: it is claimed only while no other suspect is in work, so
-/// that a run which kills its process does not take the strikes of its neighbours with it.
-pub const SUSPECT_STRIKES: u32 = 3;
-
-/// Rescues without progress after which a run is held as `poison`. High enough that a machine which is killed again and
-/// again from outside, faster than it can work, holds nobody who is only unlucky.
-pub const STRIKES_MAX: u32 = 8;
-
 /// The verbs of the store.
 pub trait Store: Send + Sync + 'static {
     // --- writes: each answers after the sync ---
@@ -450,8 +440,14 @@ pub trait Store: Send + Sync + 'static {
     /// and stand in no lane (the answer names the one they waited in). A run that cannot be read is held as `unreadable` instead. When the future was dropped before its
     /// answer, the runs are given back.
     fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>>;
-    /// Registers this node's life and takes the runs of dead owners back: owner null, due now, epoch + 1,
-    /// strikes + 1; more than [`STRIKES_MAX`] strikes: held `poison`. A commit that ends a step sets strikes to 0.
+    /// Begins a life, or keeps the lease of one that stands; see [`Life`]. It is decided in one transaction, so that a
+    /// rescue takes a life's runs or its lease is kept, never both.
+    fn heartbeat(&self, life: Life) -> Fut<'_, StoreResult<Heartbeat>>;
+    /// Ends a life: whatever it still holds may be rescued at once.
+    fn leave(&self, owner: &str) -> Fut<'_, StoreResult<()>>;
+    /// Takes the runs of every life but `owner` that is over (its lease has expired by the database's time, or it has no
+    /// row) in small batches: owner null, due at `now`, epoch + 1, strikes + 1; more than [`STRIKES_MAX`] strikes: held
+    /// `poison`. A commit that ends a step sets strikes to 0. Any node may call it, and many at once.
     fn rescue(&self, owner: &str, now: Micros) -> Fut<'_, StoreResult<Rescued>>;
     /// Keeps a refused request and enforces the caps of its flow: the oldest go first, the newest always stays.
     fn reject(&self, row: RejectedRow, caps: RejectedCaps) -> Fut<'_, StoreResult<()>>;
@@ -475,6 +471,8 @@ pub trait Store: Send + Sync + 'static {
     fn prune(&self, before: PruneBefore) -> Fut<'_, StoreResult<u64>>;
     /// The value of `key` in `meta`, stored as `fresh` when there is none yet.
     fn meta_or_insert(&self, key: &str, fresh: &str) -> Fut<'_, StoreResult<String>>;
+    /// Stores `value` under `key` in `meta`, whatever was there.
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>>;
     /// Makes `slot` of `flow` one version newer; answers the new version. A slot that was never stored is at version 1,
     /// so its first rotation answers 2.
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>>;
@@ -494,6 +492,16 @@ pub trait Store: Send + Sync + 'static {
     ) -> Fut<'_, StoreResult<Option<ConnectionState>>>;
 
     // --- reads ---
+
+    /// The database's time: every time that is stored is of it. On SQLite it is the machine's.
+    fn now(&self) -> Fut<'_, StoreResult<Micros>>;
+    /// The lives that have a row, by name. A lease may have expired already.
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>>;
+    /// Whether several processes may work on it at the same time: then each needs a lease with an end, and the time is
+    /// the database's.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// One run with its trigger and steps.
     fn run(&self, run: RunId) -> Fut<'_, StoreResult<Option<StoredRun>>>;

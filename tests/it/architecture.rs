@@ -36,6 +36,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_yaml", &["yaml"]),
     ("jsonschema", &["schema", "flow"]),
     ("rusqlite", &["store"]),
+    ("deadpool_postgres", &["store"]),
+    ("tokio_postgres", &["store", "outbound"]),
     ("reqwest", &["outbound"]),
     ("lettre", &["outbound"]),
     ("hyper", &["server"]),

@@ -35,7 +35,6 @@ fn commands_of_later_versions_say_so() {
         &["test"],
         &["import", "a.zip"],
         &["connections"],
-        &["store", "migrate"],
         &["alerts"],
         &["selftest"],
         &["runs", "export"],

@@ -133,11 +133,11 @@ async fn nothing_is_sent_to_a_server_that_is_not_trusted_or_not_encrypted() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_terminal_and_not_repeated_in_the_message() {
+async fn a_wrong_password_is_of_the_credentials_and_not_repeated_in_the_message() {
     let sink = Sink::start("starttls");
     let sent = send(&connect(&sink, "starttls", "hunter2", true), mail(&["to@contoso.example"]), LONG).await;
     let failure = sent.expect_err("refused");
-    assert_eq!((failure.code.as_str(), failure.class), ("smtp_535", Class::Terminal));
+    assert_eq!((failure.code.as_str(), failure.class), ("smtp_535", Class::Credentials));
     assert!(!failure.message.contains("hunter2"));
 }
 

@@ -93,7 +93,39 @@ A header value or the URL holds characters that HTTP does not take. Look at the 
         "the connection's credentials cannot be sent",
         "\
 A user name, password or token under `auth` in leadflow.yaml holds characters that a header cannot
-carry, most often a line break at the end of a secret's file.
+carry, most often a line break at the end of a secret's file; or a variable that it names is not set.
+",
+    ),
+    error(
+        "token_refused",
+        "the token endpoint gives no token",
+        "\
+The server that gives out tokens (OAuth2) does not accept what `auth` of the connection says: a secret
+that is wrong or has expired, an application that is not known or not allowed, a refresh token that was
+revoked. The request itself was not sent. The message carries the server's own error code.
+
+    invalid_client       client_id or client_secret is wrong, or the secret has expired
+    invalid_grant        the refresh token or the signed statement is not valid (any more)
+    unauthorized_client  the application may not ask in this way
+    invalid_scope        `scope` names something that the server does not have
+",
+    ),
+    error(
+        "token_answer",
+        "what should give tokens gives something else",
+        "\
+The address that should give out tokens (OAuth2) answered with a web page, a redirect, or without a
+token. The request itself was not sent. Check `token_url` or `tenant` under `auth` of the connection: it
+is the token endpoint, not the page on which people log in.
+",
+    ),
+    error(
+        "token_unavailable",
+        "the token endpoint cannot answer now",
+        "\
+The server that gives out tokens (OAuth2) did not answer, or answered that it cannot now; or the newest
+refresh token could not be read from the store. The request itself was not sent, so it is tried again by
+the retry policy.
 ",
     ),
     error(
@@ -258,8 +290,18 @@ tried again: a wrong password repeated locks accounts.
         "smtp_auth_disabled",
         "Microsoft 365 refuses passwords for SMTP",
         "\
-The tenant has switched basic authentication off (535 5.7.139). Use OAuth2, let an administrator allow
-authenticated SMTP for this mailbox, or send through a relay that takes this machine's address.
+The tenant has switched basic authentication off (535 5.7.139). Use OAuth2 (below), let an administrator
+allow authenticated SMTP for this mailbox, or send through a relay that takes this machine's address.
+
+    auth:
+      type: xoauth2
+      username: leads@contoso.com
+      token:
+        type: oauth2_client_credentials
+        tenant: contoso.com
+        client_id: 00000000-0000-0000-0000-000000000000
+        client_secret: \"${env:MAIL_SECRET}\"
+        scope: https://outlook.office365.com/.default
 ",
     ),
     error(

@@ -1,6 +1,7 @@
 //! What an actor commits: the rows of what changed, the effects about to be sent, and who holds the run afterwards.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Actor, NEVER, Wanting};
@@ -32,7 +33,16 @@ impl Actor {
         let commit = self.snapshot();
         let mut wait = COMMIT_WAIT_MIN;
         loop {
-            match self.ports.journal.commit(commit.clone()).await {
+            if !self.may_commit().await {
+                return false;
+            }
+            let lease = Arc::clone(&self.lease);
+            let written = tokio::select! {
+                biased;
+                () = lease.lost() => continue,
+                written = self.ports.journal.commit(commit.clone()) => written,
+            };
+            match written {
                 Ok(()) => break,
                 Err(StoreError::Fenced) => {
                     // Also when an earlier answer to this very commit was lost: then it is done.
@@ -53,6 +63,24 @@ impl Actor {
         }
         self.committed(&commit);
         true
+    }
+
+    /// Waits until a commit may be tried; `false`: never, or it waited longer than a shutdown may.
+    async fn may_commit(&mut self) -> bool {
+        let (lease, mut drain) = (Arc::clone(&self.lease), self.ports.drain.clone());
+        tokio::select! {
+            biased;
+            trusted = lease.trusted() => {
+                if !trusted {
+                    self.stop_without_commit();
+                }
+                trusted
+            }
+            _ = drain.wait_for(|phase| *phase == Drain::GiveUp) => {
+                tracing::error!(run = %self.identity.run_id, "stopping without a commit: the lease is not trusted; the run is taken over");
+                false
+            }
+        }
     }
 
     /// After a commit: remembers what is written, answers the request, launches effects.
@@ -110,7 +138,7 @@ impl Actor {
         let release = settled.is_some() || (inflight.is_empty() && !self.stays(at));
         RunCommit {
             run_id: self.identity.run_id,
-            owner: self.ports.owner.clone(),
+            owner: self.lease.owner().to_owned(),
             epoch: self.epoch,
             status,
             code: self.code(status),

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use super::Answered;
 use super::lanes::Permit;
+use super::lease::Lease;
 use super::ports::{Drain, OpenConnection, Ports};
 use super::scope::Values;
 use crate::actions::Answer;
@@ -69,6 +70,8 @@ type Landed = (StepKey, Result<Outcome, Failure>);
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts, not a state in disguise")]
 pub(super) struct Actor {
     ports: Arc<Ports>,
+    /// Of the life in which it works: when that is over, so is it.
+    lease: Arc<Lease>,
     flow: Arc<Flow>,
     pub(super) identity: Identity,
     values: Values,
@@ -138,6 +141,7 @@ pub(super) struct Actor {
 /// What an actor is made of.
 pub(super) struct Seed {
     pub(super) ports: Arc<Ports>,
+    pub(super) lease: Arc<Lease>,
     pub(super) flow: Arc<Flow>,
     pub(super) identity: Identity,
     pub(super) values: Values,
@@ -156,15 +160,17 @@ enum Woken {
     Cancel,
     Drain,
     Called,
+    LeaseLost,
 }
 
 impl Actor {
     pub(super) fn new(seed: Seed) -> Self {
-        let Seed { ports, flow, identity, values, state, epoch, reserved, answered, cancel, admits } = seed;
+        let Seed { ports, lease, flow, identity, values, state, epoch, reserved, answered, cancel, admits } = seed;
         let reads_loops = iterations::readers(&flow);
         let pinned = state.active.iter().filter(|key| flow.plan.nodes[key.node].kind != Kind::Leaf).cloned().collect();
         Self {
             ports,
+            lease,
             flow,
             identity,
             values,
@@ -257,6 +263,10 @@ impl Actor {
                 }
                 Woken::Drain => self.give_up_flights(),
                 Woken::Called => self.look_at_calls = true,
+                Woken::LeaseLost => {
+                    self.stop_without_commit();
+                    return false;
+                }
             }
             self.look_at_calls().await;
             self.turn();
@@ -324,8 +334,10 @@ impl Actor {
         let is_cancelling = self.is_cancelling;
         // Also while a shutdown has begun: the next commit gives the run back.
         let busy = self.has_more() || self.changed;
+        let lease = Arc::clone(&self.lease);
         tokio::select! {
             biased;
+            () = lease.lost() => Woken::LeaseLost,
             Some(joined) = self.tasks.join_next() => {
                 let (key, result) = self.joined(joined);
                 Woken::Landed(key, result)
@@ -383,6 +395,14 @@ impl Actor {
             }
             Err(failure) => self.fail_or_retry(at, key, flight.permit.lane(), failure),
         }
+    }
+
+    /// The life is over: another one takes the run as it is in the store. What was in flight has an unknown outcome.
+    fn stop_without_commit(&mut self) {
+        tracing::warn!(run = %self.identity.run_id, "the lease is lost; stopping work on this run");
+        self.tasks.abort_all();
+        self.flights.clear();
+        self.ports.answers.forget(self.identity.run_id);
     }
 
     fn give_up_flights(&mut self) {

@@ -194,6 +194,7 @@ impl Actor {
             let timeout = action.timeout.or(wanting.connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
             let step = self.state.steps.get(&wanting.key);
             let one = Attempt {
+                lease: Arc::clone(&self.lease),
                 effects: Arc::clone(&self.ports.effects),
                 connection: wanting.connection,
                 action: action.name.clone(),

@@ -50,6 +50,16 @@ pub(super) fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect()
 }
 
+/// The server's time when it answered.
+pub(in crate::outbound) fn date(headers: &[(String, String)]) -> Option<Micros> {
+    http_date(&headers.iter().find(|(name, _)| name == "date")?.1)
+}
+
+fn http_date(text: &str) -> Option<Micros> {
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    parser.parse_timestamp(text.trim()).ok().map(jiff::Timestamp::as_microsecond)
+}
+
 /// `Retry-After`, in microseconds from `now`: seconds or a date, clamped to 0..=1 day.
 pub(super) fn retry_after(headers: &HeaderMap, now: Micros) -> Option<Micros> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -59,8 +69,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Micros) -> Option<Micros> {
         // More digits than a number holds is still a wish to wait long.
         Micros::MAX
     } else {
-        let date = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
-        date.as_microsecond().saturating_sub(now)
+        http_date(text)?.saturating_sub(now)
     };
     Some(wait.clamp(0, RETRY_AFTER_SECS_MAX * MICROS_PER_SEC))
 }

@@ -5,24 +5,29 @@
 //! a URL, a credential or what the other side wrote.
 
 mod answer;
+mod credentials;
 mod guard;
 mod target;
 mod tls;
 
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Response};
 use rustls::pki_types::CertificateDer;
 
+use super::auth::TokenSources;
 use super::{HttpBody, HttpReply, HttpRequest, Reply, causes};
 use crate::clock::{Clock as _, SystemClock};
 use crate::run::{Class, Failure};
 use answer::BodyFault;
+pub(super) use answer::date;
+pub use credentials::{Credentials, KeyPlace, SecretQuery};
 pub use guard::AllowPrivate;
 use guard::{ResolveError, Resolver};
-pub use target::{Credentials, Origin, Place, Target};
+pub use target::{Origin, Place, Target};
 
 /// For the connection to stand: DNS, TCP and TLS together. A longer silence means that nothing was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,11 +47,18 @@ pub struct HttpClientSettings {
     pub ca: Vec<Vec<u8>>,
     /// Private addresses that a value may choose.
     pub allow_private: AllowPrivate,
+    /// Where tokens come from, one for the process.
+    pub tokens: Arc<TokenSources>,
 }
 
 impl Default for HttpClientSettings {
     fn default() -> Self {
-        Self { response_bytes_max: 10 << 20, ca: Vec::new(), allow_private: AllowPrivate::default() }
+        Self {
+            response_bytes_max: 10 << 20,
+            ca: Vec::new(),
+            allow_private: AllowPrivate::default(),
+            tokens: Arc::default(),
+        }
     }
 }
 
@@ -89,7 +101,7 @@ impl HttpTransport {
     /// For a connection of leadflow.yaml. The error says which setting is wrong, without its value.
     pub fn connection(settings: &HttpClientSettings, origin: Origin) -> Result<Self, String> {
         let mut transport = Self::anonymous(settings)?;
-        transport.origin = Some(Place::new(origin)?);
+        transport.origin = Some(Place::new(origin, settings)?);
         Ok(transport)
     }
 
@@ -104,16 +116,39 @@ impl HttpTransport {
 
     /// Sends one request and reads the answer, within `timeout` as a whole.
     pub async fn send(&self, request: &HttpRequest, timeout: Duration) -> Reply {
-        let answered = tokio::time::timeout(timeout, self.exchange(request)).await;
-        match answered.unwrap_or_else(|_| Err(timed_out())) {
-            Ok(reply) => Reply::Http(reply),
-            Err(failure) => Reply::Failed(failure),
+        let on_the_way = AtomicBool::new(false);
+        let answered = tokio::time::timeout(timeout, self.exchange(request, &on_the_way)).await;
+        match answered {
+            Ok(Ok(reply)) => Reply::Http(reply),
+            Ok(Err(failure)) => Reply::Failed(failure),
+            Err(_) if on_the_way.load(Ordering::Relaxed) => Reply::Failed(timed_out()),
+            Err(_) => Reply::Failed(Failure::retryable("token_unavailable", "no token in time; nothing was sent")),
         }
     }
 
-    async fn exchange(&self, request: &HttpRequest) -> Result<HttpReply, Failure> {
-        let target = self.target(request)?;
-        let built = self.build(&target, request.body.as_ref())?;
+    /// `on_the_way` tells whether the request itself may have been sent, and not only one for a token. Credentials that
+    /// turn out to be stale are replaced, and the request is sent once more: the first one was refused unread.
+    async fn exchange(&self, request: &HttpRequest, on_the_way: &AtomicBool) -> Result<HttpReply, Failure> {
+        let mut target = self.target(request)?;
+        let Some(live) = target.live.clone() else {
+            on_the_way.store(true, Ordering::Relaxed);
+            return self.call(&target, request.body.as_ref()).await;
+        };
+        let attached = live.attach(&mut target).await?;
+        on_the_way.store(true, Ordering::Relaxed);
+        let reply = self.call(&target, request.body.as_ref()).await?;
+        if !live.is_stale(&attached, &reply) {
+            return Ok(reply);
+        }
+        on_the_way.store(false, Ordering::Relaxed);
+        live.attach(&mut target).await?;
+        on_the_way.store(true, Ordering::Relaxed);
+        self.call(&target, request.body.as_ref()).await
+    }
+
+    /// One request to `target`, as it is, and its answer.
+    pub(super) async fn call(&self, target: &Target, body: Option<&HttpBody>) -> Result<HttpReply, Failure> {
+        let built = self.build(target, body)?;
         let response = built.send().await.map_err(|error| judge(&error, target.host()))?;
         self.read(response).await
     }

@@ -2,59 +2,17 @@
 
 use std::fmt;
 
-use base64::Engine as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use url::Url;
 
 use super::super::{HttpBody, HttpRequest};
+use super::HttpClientSettings;
+use super::credentials::{Credentials, Live, Proof, SecretQuery};
 use crate::run::Failure;
 use crate::secret::Secret;
 
 /// What is percent-encoded in a query: everything but RFC 3986's unreserved characters.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// How a connection proves who it is.
-#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Credentials {
-    /// Not at all.
-    #[default]
-    None,
-    /// User name and password.
-    Basic {
-        /// The user name.
-        username: String,
-        /// The password.
-        password: Secret,
-    },
-    /// `Authorization: Bearer …`.
-    Bearer {
-        /// The token.
-        token: Secret,
-    },
-    /// A key in a header or in the query.
-    ApiKey {
-        /// The header's or parameter's name.
-        name: String,
-        /// Where it goes.
-        #[serde(rename = "in", default)]
-        place: KeyPlace,
-        /// The key.
-        value: Secret,
-    },
-}
-
-/// Where an API key goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyPlace {
-    /// Into a header.
-    #[default]
-    Header,
-    /// Into the query.
-    Query,
-}
 
 /// A connection's settings, as leadflow.yaml gives them.
 #[derive(Debug, Clone, Default)]
@@ -74,8 +32,7 @@ pub struct Place {
     base: Option<Url>,
     headers: Vec<(String, String)>,
     query: Vec<(String, String)>,
-    secret_header: Option<(String, Secret)>,
-    secret_query: Option<(String, Secret)>,
+    proof: Proof,
 }
 
 impl fmt::Debug for Place {
@@ -87,29 +44,15 @@ impl fmt::Debug for Place {
 
 impl Place {
     /// Checks `origin`. The error names the setting, never its value.
-    pub fn new(origin: Origin) -> Result<Self, String> {
+    pub fn new(origin: Origin, client: &HttpClientSettings) -> Result<Self, String> {
         let base = origin.base_url.map(|text| base(&text)).transpose()?;
         let anything =
             !origin.headers.is_empty() || !origin.query.is_empty() || !matches!(origin.auth, Credentials::None);
         if base.is_none() && anything {
             return Err("`base_url` is missing: headers, query and auth go to its origin only".into());
         }
-        let (mut secret_header, mut secret_query) = (None, None);
-        match origin.auth {
-            Credentials::None => {}
-            Credentials::Basic { username, password } => {
-                let pair = format!("{username}:{}", password.expose());
-                let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-                secret_header = Some(("Authorization".into(), Secret::new(format!("Basic {encoded}"))));
-            }
-            Credentials::Bearer { token } => {
-                secret_header =
-                    Some(("Authorization".into(), Secret::new(format!("Bearer {}", token.expose().trim()))));
-            }
-            Credentials::ApiKey { name, place: KeyPlace::Header, value } => secret_header = Some((name, value)),
-            Credentials::ApiKey { name, place: KeyPlace::Query, value } => secret_query = Some((name, value)),
-        }
-        Ok(Self { base, headers: origin.headers, query: origin.query, secret_header, secret_query })
+        let proof = Proof::new(origin.auth, client)?;
+        Ok(Self { base, headers: origin.headers, query: origin.query, proof })
     }
 }
 
@@ -136,12 +79,21 @@ pub struct Target {
     /// Headers with secrets.
     pub secret_headers: Vec<(String, Secret)>,
     /// A secret in the query.
-    pub secret_query: Option<(String, Secret)>,
+    pub secret_query: Option<SecretQuery>,
+    /// Credentials that are made when the request is sent.
+    pub(super) live: Option<Live>,
     /// Whether a value chose the host: then private addresses are refused.
     pub guarded: bool,
 }
 
 impl Target {
+    /// A destination that no flow and no value chose.
+    pub(in crate::outbound) fn fixed(method: &str, url: Url, headers: &[(&str, &str)]) -> Self {
+        let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let (method, secret_headers) = (method.to_owned(), Vec::new());
+        Self { method, url, headers, secret_headers, secret_query: None, live: None, guarded: false }
+    }
+
     /// Where `request` goes by way of `origin`.
     pub(super) fn new(origin: Option<&Place>, request: &HttpRequest) -> Result<Self, Failure> {
         let base = origin.and_then(|origin| origin.base.as_ref());
@@ -149,7 +101,7 @@ impl Target {
         let own = origin.filter(|_| base.is_some_and(|base| base.origin() == url.origin()));
         let mut query = request.query.clone();
         let mut headers = request.headers.clone();
-        let (mut secret_headers, mut secret_query) = (Vec::new(), None);
+        let (mut secret_headers, mut secret_query, mut live) = (Vec::new(), None, None);
         if let Some(own) = own {
             query.extend(own.query.iter().cloned());
             let has = |headers: &[(String, String)], name: &str| {
@@ -157,11 +109,19 @@ impl Target {
             };
             let more = own.headers.iter().filter(|(name, _)| !has(&request.headers, name)).cloned();
             headers.extend(more.collect::<Vec<_>>());
-            if let Some((name, _)) = &own.secret_header {
-                headers.retain(|(header, _)| !header.eq_ignore_ascii_case(name));
+            let mut replace = |name: &str| headers.retain(|(header, _)| !header.eq_ignore_ascii_case(name));
+            match &own.proof {
+                Proof::Nothing => {}
+                Proof::Header(name, secret) => {
+                    replace(name);
+                    secret_headers.push((name.clone(), secret.clone()));
+                }
+                Proof::Query(secret) => secret_query = Some(secret.clone()),
+                Proof::Live(made) => {
+                    replace(made.header());
+                    live = Some(made.clone());
+                }
             }
-            secret_headers.extend(own.secret_header.clone());
-            secret_query.clone_from(&own.secret_query);
         }
         append(&mut url, &query);
         if let Some(kind) = content_type(request.body.as_ref())
@@ -170,7 +130,7 @@ impl Target {
             headers.push(("Content-Type".into(), kind.into()));
         }
         let guarded = request.url_from_value && own.is_none();
-        Ok(Self { method: request.method.clone(), url, headers, secret_headers, secret_query, guarded })
+        Ok(Self { method: request.method.clone(), url, headers, secret_headers, secret_query, live, guarded })
     }
 
     /// The host, for messages. Not when a value chose it: it could be anything.
@@ -178,24 +138,35 @@ impl Target {
         if self.guarded { "the URL's host" } else { self.url.host_str().unwrap_or_default() }
     }
 
+    /// The headers whose values are secret, those that are made later included.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let later = self.live.as_ref().map(Live::header);
+        self.secret_headers.iter().map(|(name, _)| name.as_str()).chain(later)
+    }
+
     /// The URL as it is sent, the secret in its query included: only for the request itself.
     pub(super) fn sent_url(&self) -> Url {
         let mut url = self.url.clone();
-        if let Some((name, secret)) = &self.secret_query {
-            append(&mut url, &[(name.clone(), secret.expose().to_owned())]);
+        match &self.secret_query {
+            None => {}
+            Some(SecretQuery::Pair(name, secret)) => append(&mut url, &[(name.clone(), secret.expose().to_owned())]),
+            Some(SecretQuery::Encoded(secret)) => {
+                let both = url.query().map_or_else(String::new, |first| format!("{first}&"));
+                url.set_query(Some(&format!("{both}{}", secret.expose())));
+            }
         }
         url
     }
 
     /// The URL as it may be shown: a secret in its query is `***`.
     pub fn shown_url(&self) -> String {
+        let separator = if self.url.query().is_some() { '&' } else { '?' };
         match &self.secret_query {
             None => self.url.to_string(),
-            Some((name, _)) => {
-                let separator = if self.url.query().is_some() { '&' } else { '?' };
-                let name = utf8_percent_encode(name, QUERY);
-                format!("{}{separator}{name}=***", self.url)
+            Some(SecretQuery::Pair(name, _)) => {
+                format!("{}{separator}{}=***", self.url, utf8_percent_encode(name, QUERY))
             }
+            Some(SecretQuery::Encoded(_)) => format!("{}{separator}***", self.url),
         }
     }
 }
@@ -269,14 +240,19 @@ fn content_type(body: Option<&HttpBody>) -> Option<&'static str> {
 mod tests {
     use serde_json::json;
 
+    use super::super::KeyPlace;
     use super::*;
+
+    fn place(origin: Origin) -> Result<Place, String> {
+        Place::new(origin, &HttpClientSettings::default())
+    }
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     fn erp() -> Place {
-        Place::new(Origin {
+        place(Origin {
             base_url: Some("https://erp.example/v1/?k=1".into()),
             headers: pairs(&[("X-Tenant", "t"), ("X-Both", "connection")]),
             query: pairs(&[("version", "2 b")]),
@@ -344,13 +320,12 @@ mod tests {
     #[test]
     fn settings_are_checked_and_never_shown() {
         let bearer = || Credentials::Bearer { token: Secret::new("hunter2") };
-        let error = Place::new(Origin { auth: bearer(), ..Origin::default() }).expect_err("no base");
+        let error = place(Origin { auth: bearer(), ..Origin::default() }).expect_err("no base");
         assert!(error.contains("base_url"));
         let base_url = Some("https://u:hunter2@a.example".to_owned());
-        let error = Place::new(Origin { base_url, ..Origin::default() }).expect_err("credentials in the URL");
+        let error = place(Origin { base_url, ..Origin::default() }).expect_err("credentials in the URL");
         assert!(!error.contains("hunter2"));
-        let place =
-            Place::new(Origin { base_url: Some("https://a.example".into()), auth: bearer(), ..Origin::default() });
+        let place = place(Origin { base_url: Some("https://a.example".into()), auth: bearer(), ..Origin::default() });
         assert!(!format!("{place:?}").contains("hunter2"));
     }
 }

@@ -4,19 +4,20 @@
 //! Each mail has a connection of its own: a server that closed an idle one never costs a mail.
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::commands::{Auth, Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Response;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
+use super::super::auth::{Ticket, TokenSource};
 use super::super::{EmailMessage, Reply, causes, certificates, is_authority_as_server, tls_failure};
 use super::Envelope;
 use crate::run::{Class, Failure};
@@ -30,6 +31,9 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most characters of a server's words that a failure repeats.
 const WORDS_CHARS_MAX: usize = 200;
+
+/// The server's reply to an AUTH that it wants to go on with.
+const CHALLENGE: u16 = 334;
 
 /// When a connection is encrypted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -55,13 +59,32 @@ impl Security {
     }
 }
 
-/// User name and password.
+/// How to log in.
 #[derive(Debug, Clone)]
-pub struct Login {
+pub enum Login {
+    /// With a password.
+    Password {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// With a token (SASL XOAUTH2).
+    Token {
+        /// The user name.
+        username: String,
+        /// Where tokens come from.
+        tokens: Arc<TokenSource>,
+    },
+}
+
+impl Login {
     /// The user name.
-    pub username: String,
-    /// The password.
-    pub password: Secret,
+    pub fn username(&self) -> &str {
+        match self {
+            Self::Password { username, .. } | Self::Token { username, .. } => username,
+        }
+    }
 }
 
 /// A connection's way to SMTP.
@@ -141,14 +164,25 @@ impl SmtpTransport {
         }
     }
 
+    /// Connects, logs in and says goodbye, within `timeout` as a whole. No mail is begun.
+    pub async fn try_login(&self, timeout: Duration) -> Reply {
+        match tokio::time::timeout(timeout, self.connect_and_log_in()).await {
+            Ok(Ok(mut connection)) => {
+                let _goodbye = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
+                Reply::LoggedIn
+            }
+            Ok(Err(failure)) => Reply::Failed(failure),
+            Err(_) => Reply::Failed(self.too_late(false)),
+        }
+    }
+
     async fn dialogue(
         &self,
         envelope: &Envelope,
         raw: &[u8],
         on_the_way: &AtomicBool,
     ) -> Result<(AsyncSmtpConnection, Response), Failure> {
-        let mut connection = self.connect().await?;
-        self.log_in(&mut connection).await?;
+        let mut connection = self.connect_and_log_in().await?;
         let options = mail_options(&connection, envelope, raw)?;
         let refused = |error: &SmtpError| self.judge(error);
         connection.command(Mail::new(envelope.from().cloned(), options)).await.map_err(|error| refused(&error))?;
@@ -223,18 +257,68 @@ impl SmtpTransport {
         }
     }
 
-    async fn log_in(&self, connection: &mut AsyncSmtpConnection) -> Result<(), Failure> {
-        let Some(login) = &self.login else { return Ok(()) };
+    /// A token that the server refuses is replaced, and shown once more on a connection of its own.
+    async fn connect_and_log_in(&self) -> Result<AsyncSmtpConnection, Failure> {
+        let (username, tokens) = match &self.login {
+            None => return self.connect().await,
+            Some(Login::Password { username, password }) => {
+                let mut connection = self.connect().await?;
+                self.show_password(&mut connection, username, password).await?;
+                return Ok(connection);
+            }
+            Some(Login::Token { username, tokens }) => (username, tokens),
+        };
+        let ticket = tokens.token().await?;
+        let mut connection = self.connect().await?;
+        match self.show_token(&mut connection, username, &ticket).await {
+            Ok(()) => return Ok(connection),
+            Err(failure) if failure.class == Class::Credentials => tokens.refused(ticket.generation),
+            Err(failure) => return Err(failure),
+        }
+        drop(connection);
+        let ticket = tokens.token().await?;
+        let mut connection = self.connect().await?;
+        self.show_token(&mut connection, username, &ticket).await?;
+        Ok(connection)
+    }
+
+    async fn show_password(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        username: &str,
+        password: &Secret,
+    ) -> Result<(), Failure> {
         let mechanisms = [Mechanism::Plain, Mechanism::Login];
-        if !connection.server_info().supports_feature(Extension::Authentication(Mechanism::Plain))
-            && !connection.server_info().supports_feature(Extension::Authentication(Mechanism::Login))
-        {
+        if !mechanisms.iter().any(|mechanism| takes(connection, *mechanism)) {
             let message = format!("{} takes no password (no AUTH PLAIN or LOGIN) on this connection", self.host);
             return Err(Failure::terminal("smtp_auth", message));
         }
-        let credentials = Credentials::new(login.username.clone(), login.password.expose().to_owned());
+        let credentials = Credentials::new(username.to_owned(), password.expose().to_owned());
         connection.auth(&mechanisms, &credentials).await.map_err(|error| self.judge(&error))?;
         Ok(())
+    }
+
+    /// A server says why it refuses a token in a challenge (334), which is answered with nothing; then comes its refusal.
+    async fn show_token(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        username: &str,
+        ticket: &Ticket,
+    ) -> Result<(), Failure> {
+        if !takes(connection, Mechanism::Xoauth2) {
+            let message = format!("{} takes no tokens (no AUTH XOAUTH2) on this connection", self.host);
+            return Err(Failure::terminal("smtp_auth", message));
+        }
+        let credentials = Credentials::new(username.to_owned(), ticket.token.expose().to_owned());
+        let auth = Auth::new(Mechanism::Xoauth2, credentials, None).map_err(|error| self.judge(&error))?;
+        let response = connection.command(auth).await.map_err(|error| self.judge(&error))?;
+        if !response.has_code(CHALLENGE) {
+            return Ok(());
+        }
+        match connection.command("\r\n").await {
+            Err(error) => Err(self.judge(&error)),
+            Ok(_) => Err(refusal(535, "the token is not accepted")),
+        }
     }
 
     fn tls(&self) -> Result<&TlsParameters, Failure> {
@@ -298,6 +382,11 @@ impl SmtpTransport {
     }
 }
 
+/// Whether the server offers this way to log in.
+fn takes(connection: &AsyncSmtpConnection, mechanism: Mechanism) -> bool {
+    connection.server_info().supports_feature(Extension::Authentication(mechanism))
+}
+
 /// What MAIL FROM must announce; a server that cannot do it would garble the mail.
 fn mail_options(
     connection: &AsyncSmtpConnection,
@@ -324,13 +413,15 @@ fn mail_options(
     Ok(options)
 }
 
-/// A negative answer: 4xx may work later, 5xx never will. Known cases get their fix.
+/// A negative answer: 4xx may work later, 530, 534 and 535 refuse the login, other 5xx never will. Known cases get their
+/// fix.
 pub(super) fn refusal(status: u16, said: &str) -> Failure {
     let said = words(said);
     if status == 535 && said.contains("5.7.139") {
-        return Failure::terminal(
+        return Failure::credentials(
             "smtp_auth_disabled",
-            "smtp 535 5.7.139: Microsoft 365 refuses passwords: use OAuth2 for this connection, or another mail server",
+            "smtp 535 5.7.139: Microsoft 365 refuses passwords: use OAuth2 (`type: xoauth2`) for this connection, or \
+             another mail server",
         );
     }
     let code = format!("smtp_{status}");
@@ -338,7 +429,7 @@ pub(super) fn refusal(status: u16, said: &str) -> Failure {
     let message = message.trim_end();
     match status {
         400..=499 => Failure::retryable(code, message),
-        530 | 534 | 535 => Failure::terminal(code, format!("{message}; check `auth` of the connection")),
+        530 | 534 | 535 => Failure::credentials(code, format!("{message}; check `auth` of the connection")),
         _ => Failure::terminal(code, message),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::clock::{Fut, Micros};
+use crate::engine::lease::{LeaseReport, LeaseState};
 use crate::engine::{Accept, Accepted};
 use crate::ids::RunId;
 use crate::library::{LiveFlow, Reload, Verdict};
@@ -98,6 +99,18 @@ impl Store for FakeStore {
     fn claim(&self, _: &str, _: Vec<LaneWant>, _: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
         unused()
     }
+    fn heartbeat(&self, _: Life) -> Fut<'_, StoreResult<Heartbeat>> {
+        unused()
+    }
+    fn leave(&self, _: &str) -> Fut<'_, StoreResult<()>> {
+        unused()
+    }
+    fn now(&self) -> Fut<'_, StoreResult<Micros>> {
+        unused()
+    }
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
+        unused()
+    }
     fn rescue(&self, _: &str, _: Micros) -> Fut<'_, StoreResult<Rescued>> {
         unused()
     }
@@ -129,6 +142,9 @@ impl Store for FakeStore {
         unused()
     }
     fn prune(&self, _: PruneBefore) -> Fut<'_, StoreResult<u64>> {
+        unused()
+    }
+    fn set_meta(&self, _: &str, _: &str) -> Fut<'_, StoreResult<()>> {
         unused()
     }
     fn rotate_key(&self, _: &str, _: &str, _: Micros) -> Fut<'_, StoreResult<u32>> {
@@ -170,10 +186,16 @@ pub(super) struct FakeEngine {
     pub(super) came: Mutex<Vec<(String, TriggerData)>>,
     /// Accepts that have begun; each waits for a permit of `gate` when there is one.
     pub(super) begun: AtomicUsize,
+    pub(super) lease_lost: AtomicBool,
     pub(super) gate: Option<tokio::sync::Semaphore>,
 }
 
 impl Accept for FakeEngine {
+    fn lease(&self) -> LeaseReport {
+        let state = if self.lease_lost.load(Ordering::SeqCst) { LeaseState::Lost } else { LeaseState::Held };
+        LeaseReport { state, owner: "host:1:a".to_owned(), lost: 3 }
+    }
+
     fn accept(&self, flow: std::sync::Arc<LiveFlow>, trigger: TriggerData) -> Fut<'_, Accepted> {
         Box::pin(async move {
             self.begun.fetch_add(1, Ordering::SeqCst);

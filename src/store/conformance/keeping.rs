@@ -143,6 +143,14 @@ pub(crate) async fn meta_is_stored_once(store: &dyn Store) {
     assert_eq!(store.meta("signing_key").await.expect("reads"), first.ok());
 }
 
+pub(crate) async fn meta_can_be_replaced(store: &dyn Store) {
+    for value in ["one", "two", "two"] {
+        assert_eq!(store.set_meta("refresh_token/a", value).await, Ok(()));
+        assert_eq!(store.meta("refresh_token/a").await, Ok(Some(value.to_owned())));
+    }
+    assert_eq!(store.meta("refresh_token/b").await, Ok(None), "another key is another value");
+}
+
 pub(crate) async fn a_rotation_makes_a_slot_one_version_newer(store: &dyn Store) {
     assert_eq!(store.keys().await, Ok(Vec::new()));
     assert_eq!(store.rotate_key("leads", "primary", at(1)).await, Ok(2), "a missing slot is at version 1");

@@ -6,6 +6,7 @@
 mod connections;
 mod handing_out;
 mod keeping;
+mod leases;
 mod looking;
 mod running;
 mod taking_in;
@@ -13,6 +14,7 @@ mod taking_in;
 pub(crate) use connections::*;
 pub(crate) use handing_out::*;
 pub(crate) use keeping::*;
+pub(crate) use leases::*;
 pub(crate) use looking::*;
 pub(crate) use running::*;
 pub(crate) use taking_in::*;
@@ -48,6 +50,12 @@ macro_rules! conformance {
             what_is_not_free_is_not_claimed
             a_claimed_run_brings_trigger_and_steps
             a_rescue_takes_the_runs_of_the_dead
+            a_lease_stands_until_it_expires
+            a_rescue_leaves_the_living_alone
+            a_life_that_was_taken_does_not_come_back
+            a_life_that_is_alone_ends_every_other
+            what_a_life_leaves_is_rescued_at_once
+            nodes_are_shown
             a_run_without_progress_is_held_as_poison
             progress_forgives_strikes
             suspects_work_one_at_a_time
@@ -64,6 +72,7 @@ macro_rules! conformance {
             the_generation_never_goes_back
             retention_keeps_what_is_live
             meta_is_stored_once
+            meta_can_be_replaced
             a_rotation_makes_a_slot_one_version_newer
             keys_remember_their_last_use
             retention_goes_by_kind_and_takes_everything_along

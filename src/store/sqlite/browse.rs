@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::read::IdPart;
 use super::rows;
+use crate::store::find::IdPart;
 use crate::store::{FlowText, KeySlot, RecordRow, RejectedRow, TextId};
 
 const REJECTED_COLUMNS: &str = "id, flow, received_at, code, findings, method, path, query, headers, resubmitted_as";

@@ -1,4 +1,4 @@
-//! The verbs that hand runs out and take them back: claim, rescue, release.
+//! The verbs that hand runs out and let them go: claim, release.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -8,16 +8,11 @@ use super::{read, rows};
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
-use crate::store::{LaneWant, Owner, Rescued, STRIKES_MAX, SUSPECT_STRIKES, StoredRun, gated_flow};
+use crate::store::standing::CODE_UNREADABLE;
+use crate::store::{LaneWant, Owner, SUSPECT_STRIKES, StoredRun, gated_flow};
 
 /// Runs that one slice of maintenance touches: about a millisecond.
 pub(super) const SLICE_ROWS: usize = 64;
-
-/// The code of a run that is held after too many rescues without progress.
-const CODE_POISON: &str = "poison";
-
-/// The code of a run that is held because its row cannot be understood: it must not keep its lane from being claimed.
-const CODE_UNREADABLE: &str = "unreadable";
 
 /// What may be claimed, oldest due first, without suspects.
 pub(super) const SQL_DUE: &str = "SELECT run_id FROM runs INDEXED BY runs_due \
@@ -142,61 +137,6 @@ impl Verb for Return {
             .execute((run.bytes(), &self.owner, epoch))?;
         }
         Ok(())
-    }
-}
-
-/// Registers a node's life. Every other one is over: the process lock proves it.
-pub(super) struct Register {
-    /// The new life.
-    pub(super) owner: Owner,
-    /// When it began.
-    pub(super) now: Micros,
-}
-
-impl Verb for Register {
-    type Answer = ();
-    const CLASS: Class = Class::Settle;
-
-    fn apply(&self, conn: &Connection) -> Applied<()> {
-        conn.prepare_cached("DELETE FROM nodes WHERE node_id <> ?1")?.execute([&self.owner])?;
-        conn.prepare_cached(
-            "INSERT INTO nodes (node_id, name, started_at, lease_until, version) VALUES (?1, '', ?2, NULL, ?3) \
-             ON CONFLICT (node_id) DO NOTHING",
-        )?
-        .execute((&self.owner, self.now, env!("CARGO_PKG_VERSION")))?;
-        Ok(())
-    }
-}
-
-/// One slice of [`Store::rescue`](crate::store::Store::rescue). A run that is to be cancelled is not held: cancelling
-/// it starts nothing that could kill the process once more.
-pub(super) struct RescueSlice {
-    /// The life whose runs are left alone.
-    pub(super) owner: Owner,
-    /// When the others become due.
-    pub(super) now: Micros,
-}
-
-impl Verb for RescueSlice {
-    type Answer = Rescued;
-    const CLASS: Class = Class::Maintain;
-
-    fn apply(&self, conn: &Connection) -> Applied<Rescued> {
-        let mut statement = conn.prepare_cached(
-            "UPDATE runs SET owner = NULL, due_at = ?2, epoch = epoch + 1, strikes = strikes + 1, \
-               status = iif(strikes >= ?3 AND NOT cancel, 'held', 'queued'), \
-               code = iif(strikes >= ?3 AND NOT cancel, ?4, code) \
-             WHERE run_id IN (SELECT run_id FROM runs INDEXED BY runs_owned WHERE owner IS NOT NULL AND owner <> ?1 \
-                              LIMIT ?5) \
-             RETURNING status",
-        )?;
-        let mut rescued = Rescued::default();
-        let parameters = params![self.owner, self.now, STRIKES_MAX, CODE_POISON, SLICE_ROWS as i64];
-        for status in statement.query_map(parameters, |row| rows::run_status(row, 0))? {
-            rescued.runs += 1;
-            rescued.held += u64::from(status? == RunStatus::Held);
-        }
-        Ok(rescued)
     }
 }
 

@@ -4,9 +4,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::queue::Class;
 use super::rows;
-use super::write::{Standing, insert_run};
+use super::write::insert_run;
 use super::writer::{Applied, Verb};
 use crate::ids::RunId;
+use crate::store::standing::{self, Passage, Standing};
 use crate::store::{Arrival, DedupeKey, Gate, Intake, NewRun, Taken};
 
 /// [`Store::take_in`](crate::store::Store::take_in).
@@ -94,26 +95,12 @@ fn first_with(conn: &Connection, new: &NewRun, key: DedupeKey) -> rusqlite::Resu
         .optional()
 }
 
-/// What a gate says to a run.
-enum Passage {
-    Inside,
-    Waits,
-    Full,
-}
-
-/// Nobody overtakes whoever waits already.
+/// What the gate says to the run, as its counters stand.
 fn pass(conn: &Connection, new: &NewRun, gate: Gate) -> rusqlite::Result<Passage> {
     let (running, waiting): (i64, i64) = conn
         .prepare_cached("SELECT running, waiting FROM gates WHERE flow = ?1")?
         .query_row([&new.run.flow], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .unwrap_or_default();
-    let (running, waiting) = (u64::try_from(running).unwrap_or(0), u64::try_from(waiting).unwrap_or(0));
-    Ok(if waiting == 0 && running < u64::from(gate.runs) {
-        Passage::Inside
-    } else if waiting < gate.waiting {
-        Passage::Waits
-    } else {
-        Passage::Full
-    })
+    Ok(standing::pass(gate, running, waiting))
 }

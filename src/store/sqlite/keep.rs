@@ -125,6 +125,25 @@ impl Verb for MetaOrInsert {
     }
 }
 
+/// [`Store::set_meta`](crate::store::Store::set_meta).
+pub(super) struct SetMeta {
+    /// The key.
+    pub(super) key: String,
+    /// Its value from now on.
+    pub(super) value: String,
+}
+
+impl Verb for SetMeta {
+    type Answer = ();
+    const CLASS: Class = Class::Settle;
+
+    fn apply(&self, conn: &Connection) -> Applied<()> {
+        conn.prepare_cached("INSERT INTO meta (k, v) VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = excluded.v")?
+            .execute((&self.key, &self.value))?;
+        Ok(())
+    }
+}
+
 /// [`Store::rotate_key`](crate::store::Store::rotate_key).
 pub(super) struct RotateKey {
     /// The flow.

@@ -2,19 +2,22 @@
 //!
 //! Promise: the promises of [`Store`], by one process that writes in groups (`writer`), short commands beside it that
 //! write in transactions of their own, and any number of readers. The process lock ([`lock`]) proves that every other
-//! node is dead, so rescue needs no lease here.
+//! node is dead: a server's life is alone here (`Term::Alone`), and needs no lease that ends.
 //!
 //! `open` and `migrate` bring the database up; `queue`, `writer` and `checkpoint` are its threads; `write`, `intake`,
-//! `claim`, `keep`, `live`, `connections` and `prune` hold the verbs that write, `read` and `browse` those that read; `rows` maps values.
+//! `claim`, `lease`, `keep`, `live`, `connections` and `prune` hold the verbs that write, `read` and `browse` those that
+//! read; `rows` maps values.
 
 #![allow(clippy::doc_markdown, reason = "SQLite is the name of a thing, not of an item")]
 
 mod browse;
+pub mod care;
 mod checkpoint;
 mod claim;
 mod connections;
 mod intake;
 mod keep;
+mod lease;
 mod live;
 pub mod lock;
 mod migrate;
@@ -35,15 +38,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use self::checkpoint::Checkpointer;
 pub use self::open::{Mode, OpenOptions, QUEUE_MAX};
-use self::read::IdPart;
 use self::readers::Readers;
 use self::writer::{Verb, Writer};
+use super::find::{IdPart, newest};
 use super::{
-    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Intake, KeySlot, LaneState, LaneWant, Live,
-    LiveChange, NewRun, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued, RunCommit, RunFilter, Store,
-    StoreError, StoreResult, StoredRun, TextId,
+    Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
+    RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
 };
-use crate::clock::{Fut, Micros};
+use crate::clock::{Clock as _, Fut, Micros, SystemClock};
 use crate::ids::RunId;
 use crate::run::RunStatus;
 
@@ -90,10 +93,10 @@ impl SqliteStore {
 
     async fn rescue_all(&self, owner: &str, now: Micros) -> StoreResult<Rescued> {
         let writer = self.writer()?;
-        writer.write(claim::Register { owner: owner.to_owned(), now }).await?;
+        writer.write(lease::EndExpired { owner: owner.to_owned() }).await?;
         let mut rescued = Rescued::default();
         loop {
-            let slice = writer.write(claim::RescueSlice { owner: owner.to_owned(), now }).await?;
+            let slice = writer.write(lease::RescueSlice { owner: owner.to_owned(), now }).await?;
             if slice.runs == 0 {
                 return Ok(rescued);
             }
@@ -129,7 +132,7 @@ impl SqliteStore {
             ids.extend(page.found);
             next = page.next;
         }
-        read::newest(&mut ids, limit);
+        newest(&mut ids, limit);
         Ok(ids)
     }
 
@@ -163,6 +166,14 @@ impl Store for SqliteStore {
 
     fn claim(&self, owner: &str, wants: Vec<LaneWant>, now: Micros) -> Fut<'_, StoreResult<Vec<StoredRun>>> {
         self.write(claim::Claim { owner: owner.to_owned(), wants, now })
+    }
+
+    fn heartbeat(&self, life: Life) -> Fut<'_, StoreResult<Heartbeat>> {
+        self.write(lease::Beat(life))
+    }
+
+    fn leave(&self, owner: &str) -> Fut<'_, StoreResult<()>> {
+        self.write(lease::Leave { owner: owner.to_owned() })
     }
 
     fn rescue(&self, owner: &str, now: Micros) -> Fut<'_, StoreResult<Rescued>> {
@@ -207,12 +218,24 @@ impl Store for SqliteStore {
         self.write(keep::MetaOrInsert { key: key.to_owned(), fresh: fresh.to_owned() })
     }
 
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
+        self.write(keep::SetMeta { key: key.to_owned(), value: value.to_owned() })
+    }
+
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>> {
         self.write(keep::RotateKey { flow: flow.to_owned(), slot: slot.to_owned(), now })
     }
 
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>> {
         self.write(keep::TouchKeys(used))
+    }
+
+    fn now(&self) -> Fut<'_, StoreResult<Micros>> {
+        Box::pin(std::future::ready(Ok(SystemClock.now())))
+    }
+
+    fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>> {
+        self.read(lease::nodes)
     }
 
     fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {

@@ -8,9 +8,9 @@ use super::writer::{Applied, Fault, Verb};
 use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
-use crate::store::{
-    CancelAnswer, NewRun, RecordWrite, RunCommit, RunRow, StepIo, StepRow, StoreError, gate_lane, gated_flow,
-};
+use crate::store::standing::Standing;
+use crate::store::values;
+use crate::store::{CancelAnswer, NewRun, RecordWrite, RunCommit, StepIo, StepRow, StoreError};
 
 /// [`Store::accept`](crate::store::Store::accept).
 pub(super) struct Accept(pub(super) NewRun);
@@ -24,69 +24,13 @@ impl Verb for Accept {
     }
 }
 
-/// How a new run is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// As it is; no gate bounds it.
-    AsItIs,
-    /// As it is, inside its gate.
-    Inside,
-    /// As it is, waiting in its gate's lane.
-    AtGate,
-    /// Before its gate: what it did already is forgotten, it begins when it is claimed.
-    Waits,
-    /// Ended, as a duplicate of this run.
-    Duplicate(RunId),
-}
-
-impl Standing {
-    /// Of a run that nobody decides upon.
-    pub(super) fn plain(run: &RunRow) -> Self {
-        if gated_flow(&run.lane) == Some(&run.flow) { Self::AtGate } else { Self::AsItIs }
-    }
-
-    /// The column `gate`.
-    fn gate(self) -> Option<i64> {
-        match self {
-            Self::AtGate | Self::Waits => Some(0),
-            Self::Inside => Some(1),
-            Self::AsItIs | Self::Duplicate(_) => None,
-        }
-    }
-
-    /// The row without what belongs to a run that has begun.
-    fn row(self, run: &RunRow) -> Option<RunRow> {
-        let untouched = RunRow {
-            status: RunStatus::Queued,
-            code: None,
-            finished_at: None,
-            lane: String::new(),
-            due_at: run.received_at,
-            owner: None,
-            inflight: Vec::new(),
-            answer: None,
-            ..run.clone()
-        };
-        match self {
-            Self::AsItIs | Self::Inside | Self::AtGate => None,
-            Self::Waits => Some(RunRow { lane: gate_lane(&run.flow), ..untouched }),
-            Self::Duplicate(of) => Some(RunRow {
-                status: RunStatus::Duplicate,
-                finished_at: Some(run.received_at),
-                duplicate_of: Some(of),
-                ..untouched
-            }),
-        }
-    }
-}
-
 /// Inserts a run. One that is there already is a repeat after a lost answer: it stays as it is.
 pub(super) fn insert_run(conn: &Connection, new: &NewRun, standing: Standing) -> rusqlite::Result<()> {
     let replaced = standing.row(&new.run);
     let run = replaced.as_ref().unwrap_or(&new.run);
     let mut payloads = Vec::new();
-    let trigger = run.trigger.as_ref().map(json).transpose()?.map(|text| rows::split(text, &mut payloads));
-    let answer = run.answer.as_ref().map(json).transpose()?.map(|text| rows::split(text, &mut payloads));
+    let trigger = run.trigger.as_ref().map(json).transpose()?.map(|text| values::split(text, &mut payloads));
+    let answer = run.answer.as_ref().map(json).transpose()?.map(|text| values::split(text, &mut payloads));
     let inserted = conn
         .prepare_cached(
             "INSERT INTO runs (run_id, flow, text_id, status, code, is_test, received_at, finished_at, lane, due_at, \
@@ -125,9 +69,9 @@ pub(super) fn insert_run(conn: &Connection, new: &NewRun, standing: Standing) ->
         return Ok(());
     }
     for payload in payloads {
-        payload.insert(conn, run.run_id)?;
+        rows::insert_payload(conn, run.run_id, &payload)?;
     }
-    if matches!(standing, Standing::Duplicate(_) | Standing::Waits) {
+    if !standing.keeps_steps() {
         return Ok(());
     }
     insert_steps(conn, run.run_id, &new.steps)?;
@@ -147,7 +91,7 @@ impl Verb for Commit {
     fn apply(&self, conn: &Connection) -> Applied<()> {
         let commit = &self.0;
         let mut payloads = Vec::new();
-        let answer = commit.answer.as_ref().map(json).transpose()?.map(|text| rows::split(text, &mut payloads));
+        let answer = commit.answer.as_ref().map(json).transpose()?.map(|text| values::split(text, &mut payloads));
         let is_final = commit.status.is_final();
         let inflight = if is_final { "[]".to_owned() } else { json(&commit.inflight)? };
         // A run that is to be cancelled is never put aside: given back, it is due at once, not held, and in no lane
@@ -179,7 +123,7 @@ impl Verb for Commit {
             return Err(Fault::Refused(StoreError::Fenced));
         }
         for payload in payloads {
-            payload.insert(conn, commit.run_id)?;
+            rows::insert_payload(conn, commit.run_id, &payload)?;
         }
         insert_steps(conn, commit.run_id, &commit.steps)?;
         if is_final {
@@ -218,11 +162,11 @@ fn insert_steps(conn: &Connection, run: RunId, steps: &[StepRow]) -> rusqlite::R
             step.started_at,
             step.finished_at,
             step.outcome,
-            rows::flags(step),
+            values::flags(step),
             rows::io_text(&step.io, &mut payloads)?,
         ])?;
     }
-    payloads.iter().try_for_each(|payload| payload.insert(conn, run))
+    payloads.iter().try_for_each(|payload| rows::insert_payload(conn, run, payload))
 }
 
 /// Overwrites what is secure in the steps of a run that has ended, and deletes the payloads that nothing refers to any
@@ -230,10 +174,10 @@ fn insert_steps(conn: &Connection, run: RunId, steps: &[StepRow]) -> rusqlite::R
 fn forget_secure(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
     let mut select =
         conn.prepare_cached("SELECT idx, name, flags, io FROM steps WHERE run_id = ?1 AND flags & ?2 != 0")?;
-    let mut secure = select.query((run.bytes(), rows::FLAGS_SECURE))?;
+    let mut secure = select.query((run.bytes(), values::FLAGS_SECURE))?;
     let mut hidden: Vec<(String, String, String)> = Vec::new();
     while let Some(row) = secure.next()? {
-        let mut io = StepIo { secure: rows::secure(row.get(2)?), ..rows::io(conn, run, row, 3)? };
+        let mut io = StepIo { secure: values::secure(row.get(2)?), ..rows::io(conn, run, row, 3)? };
         io.hide();
         // What is hidden is short, and a payload of what is not secure is there already.
         hidden.push((row.get(0)?, row.get(1)?, rows::io_text(&io, &mut Vec::new())?));

@@ -2,6 +2,8 @@
 
 pub(crate) mod fake_http;
 pub(crate) mod live;
+#[path = "../../counterparts/postgres.rs"]
+pub(crate) mod postgres;
 pub(crate) mod rig;
 pub(crate) mod sink;
 pub(crate) mod traffic;

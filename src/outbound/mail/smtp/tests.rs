@@ -66,7 +66,7 @@ fn kind_answer(line: &str) -> &'static str {
 }
 
 fn transport(port: u16, security: Security) -> SmtpTransport {
-    let login = Login { username: "lead".into(), password: Secret::new("hunter2") };
+    let login = Login::Password { username: "lead".into(), password: Secret::new("hunter2") };
     SmtpTransport::new("127.0.0.1", Some(port), security, "from@contoso.example", Some(login), &[]).expect("settings")
 }
 
@@ -115,11 +115,11 @@ async fn refusals_are_retried_or_not_by_their_first_digit() {
 #[tokio::test]
 async fn a_refused_password_names_the_fix() {
     let (code, class, message) = failed("AUTH", Then::Say("535 5.7.8 bad credentials for lead@contoso.example")).await;
-    assert_eq!((code.as_str(), class), ("smtp_535", Class::Terminal));
+    assert_eq!((code.as_str(), class), ("smtp_535", Class::Credentials));
     assert!(message.contains("5.7.8") && message.contains("check `auth`"), "{message}");
     let words = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.";
     let (code, class, message) = failed("AUTH", Then::Say(words)).await;
-    assert_eq!((code.as_str(), class), ("smtp_auth_disabled", Class::Terminal));
+    assert_eq!((code.as_str(), class), ("smtp_auth_disabled", Class::Credentials));
     assert!(message.contains("Microsoft 365 refuses passwords: use OAuth2"), "{message}");
     let (code, class, _) = failed("AUTH", Then::Say("454 4.7.0 temporary")).await;
     assert_eq!((code.as_str(), class), ("smtp_454", Class::Retryable));

@@ -1,7 +1,7 @@
 //! Each hot query uses the index that was made for it, whatever the planner's statistics say.
 
 use super::*;
-use crate::store::sqlite::{claim, connections, read};
+use crate::store::sqlite::{claim, connections, lease, read};
 
 fn plan(conn: &Connection, sql: &str) -> rusqlite::Result<String> {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
@@ -21,6 +21,7 @@ async fn hot_queries_walk_their_index_and_sort_nothing() {
         (claim::SQL_SUSPECT, "SEARCH runs USING INDEX runs_suspect (lane=? AND due_at<?)"),
         (claim::SQL_SUSPECT_IN_WORK, "INDEX runs_suspect_owned"),
         (read::SQL_OWNED, "SEARCH runs USING INDEX runs_owned (owner=?)"),
+        (lease::SQL_ASTRAY, "USING INDEX runs_owned"),
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane>?)"),
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane=? AND due_at<?)"),
         (read::SQL_LANES, "SEARCH runs USING INDEX runs_due (lane=? AND due_at>?)"),
