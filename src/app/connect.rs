@@ -50,12 +50,9 @@ impl MadeOf {
             digest.update((authority.len() as u64).to_le_bytes());
             digest.update(authority);
         }
-        hex(&digest.finalize()[..DIGEST_BYTES])
+        let whole = digest.finalize();
+        whole[..DIGEST_BYTES].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes of a settings digest: enough to tell a few settings apart.

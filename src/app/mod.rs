@@ -5,6 +5,7 @@
 mod cold;
 mod connect;
 mod hot;
+pub mod live;
 mod offline;
 mod reload;
 mod storage;

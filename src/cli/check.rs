@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{self, Format, Global};
-use super::{Exit, context, output, usage};
+use super::{Exit, context, output};
+use crate::app;
 use crate::diagnostic::{Diagnostic, Severity, render};
 use crate::library::load;
 use crate::settings::{self, Mode};
@@ -17,13 +18,10 @@ struct Report {
 }
 
 pub(super) fn run(global: &Global, args: &args::Check) -> anyhow::Result<Exit> {
-    if args.live {
-        return Ok(usage::later("check --live"));
-    }
     if let Some(missing) = args.paths.iter().find(|path| !path.exists()) {
         anyhow::bail!("there is no {}", missing.display());
     }
-    let mut report = report(global, &args.paths)?;
+    let mut report = report(global, &args.paths, args.live)?;
     if args.strict {
         for finding in &mut report.findings {
             if finding.severity == Severity::Warning {
@@ -47,8 +45,10 @@ pub(super) fn run(global: &Global, args: &args::Check) -> anyhow::Result<Exit> {
 }
 
 /// Checks the settings and the flows; of given paths, only those flows (and the settings, where one of them is named).
-fn report(global: &Global, paths: &[std::path::PathBuf]) -> anyhow::Result<Report> {
-    let loaded = settings::load(&context::options(global), Mode::Check)?;
+/// With `live`, also against the systems themselves: then every variable must be set.
+fn report(global: &Global, paths: &[std::path::PathBuf], live: bool) -> anyhow::Result<Report> {
+    let mode = if live { Mode::Serve } else { Mode::Check };
+    let loaded = settings::load(&context::options(global), mode)?;
     let is_settings = |path: &Path| loaded.texts.iter().any(|(file, _)| same_file(Path::new(file), path));
     let mut report = Report { findings: Vec::new(), texts: loaded.texts.clone(), files: 0 };
     let whole = paths.is_empty();
@@ -67,6 +67,16 @@ fn report(global: &Global, paths: &[std::path::PathBuf]) -> anyhow::Result<Repor
     };
     report.files += folder.files.len();
     report.findings.extend(folder.findings);
+    if let Some(settings) = loaded.settings.as_ref().filter(|_| live) {
+        let live = app::live::Live {
+            settings,
+            place: &|pointer| loaded.place(pointer),
+            flows: &folder.files,
+            every_connection: whole,
+            store: settings.database().exists().then(|| context::store_to_write(settings)).transpose()?,
+        };
+        report.findings.extend(context::block_on(app::live::check(live))??);
+    }
     for file in folder.files {
         // What is wrong with a blueprint is told once, not for each flow that is made of it.
         for finding in &file.findings {

@@ -43,9 +43,10 @@ pub(super) struct Attempt {
 pub(super) async fn attempt(attempt: Attempt) -> Result<Outcome, Failure> {
     let (health, connection) = (Arc::clone(&attempt.health), Arc::clone(&attempt.connection));
     let (lane, probe, began_at) = (attempt.lane.clone(), attempt.probe, attempt.clock.now());
+    let lease = Arc::clone(&attempt.lease);
     let result = perform(attempt).await;
-    if result.as_ref().is_err_and(|failure| failure.code == LEASE_LOST) {
-        // That tells of this node, not of the connection.
+    if lease.is_lost() {
+        // Nobody commits this, and it may tell of this node only.
         return result;
     }
     health.report(&connection, &lane, began_at, probe, &result).await;
@@ -72,12 +73,9 @@ async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
     }
 }
 
-/// The code of a try whose node lost its lease.
-const LEASE_LOST: &str = "lease_lost";
-
 /// The life in which the try began is over; nobody commits this.
 fn lease_lost() -> Failure {
-    Failure::unknown(LEASE_LOST, "this node lost its lease while performing this action")
+    Failure::unknown("unknown_outcome", "this node lost its lease while performing this action")
 }
 
 /// How much longer than a transport the engine waits.

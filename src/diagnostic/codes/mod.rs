@@ -2,6 +2,7 @@
 //!
 //! Codes are stable: scripts and people search for them. A new code is one entry in the list of its home below.
 
+mod destination;
 mod flow;
 mod http;
 mod order;
@@ -25,8 +26,16 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 7] =
-    [flow::CODES, order::CODES, template::CODES, run::CODES, http::CODES, settings::CODES, trigger::CODES];
+const PARTS: [&[CodeDoc]; 8] = [
+    destination::CODES,
+    flow::CODES,
+    order::CODES,
+    template::CODES,
+    run::CODES,
+    http::CODES,
+    settings::CODES,
+    trigger::CODES,
+];
 const COUNT: usize = count(&PARTS);
 static SORTED: [CodeDoc; COUNT] = sorted(&PARTS);
 

@@ -27,7 +27,7 @@ use crate::run::RunStatus;
 pub enum Breach {
     /// A commit is written whoever makes it.
     Fence,
-    /// A lease expires at a third of its time, so that whoever holds it trusts it for too long.
+    /// A lease expires at half of its time, so that whoever holds it trusts it for too long.
     Lease,
     /// A rescue forgets which effects may have been sent.
     Inflight,
@@ -137,6 +137,16 @@ impl MemoryStore {
         let mut runs: Vec<&Kept> = state.runs.values().collect();
         runs.sort_by_key(|kept| kept.number);
         runs.into_iter().map(Kept::whole).collect()
+    }
+
+    /// How many runs have not ended.
+    pub fn unfinished_runs(&self) -> usize {
+        self.lock().runs.values().filter(|kept| kept.is_unfinished()).count()
+    }
+
+    /// The lives that have a row.
+    pub fn lives(&self) -> Vec<Owner> {
+        self.lock().nodes.keys().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -259,6 +269,14 @@ impl Store for MemoryStore {
         self.with(move |state| Ok(state.meta.entry(key).or_insert(fresh).clone()))
     }
 
+    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.with(move |state| {
+            state.meta.insert(key, value);
+            Ok(())
+        })
+    }
+
     fn rotate_key(&self, flow: &str, slot: &str, now: Micros) -> Fut<'_, StoreResult<u32>> {
         let (flow, slot) = (flow.to_owned(), slot.to_owned());
         self.with(move |state| Ok(state.rotate_key(flow, slot, now)))
@@ -267,14 +285,6 @@ impl Store for MemoryStore {
     fn touch_keys(&self, used: Vec<(String, String, Micros)>) -> Fut<'_, StoreResult<()>> {
         self.with(move |state| {
             state.touch_keys(used);
-            Ok(())
-        })
-    }
-
-    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
-        let (key, value) = (key.to_owned(), value.to_owned());
-        self.with(move |state| {
-            state.meta.insert(key, value);
             Ok(())
         })
     }
@@ -335,9 +345,9 @@ impl Store for MemoryStore {
     fn owned(&self, owner: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RunId>>> {
         let owner = owner.to_owned();
         self.read(move |state| {
-            let mut owned = state.owned_by(&owner, |_| true);
-            owned.truncate(limit);
-            owned
+            let mut found = state.owned_by(&owner, |_| true);
+            found.truncate(limit);
+            found
         })
     }
 

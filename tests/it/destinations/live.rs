@@ -1,0 +1,1 @@
+//! `check --live` against systems that tell of their fields.
