@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod connection_state;
+pub mod copy;
 pub mod faulty;
 mod find;
 pub mod hidden;

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one link.
 
 mod architecture;
+mod auth;
 mod blueprints;
 mod calls;
 mod cli;

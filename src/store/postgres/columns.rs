@@ -102,7 +102,9 @@ pub(super) const SQL_COMMIT: &str = "UPDATE runs SET \
        code = CASE WHEN runs.cancel AND c.status = 'held' THEN NULL ELSE c.code END, \
        finished_at = c.finished_at, \
        lane = CASE WHEN runs.cancel AND c.release THEN '' ELSE c.lane END, \
-       due_at = CASE WHEN runs.cancel AND c.release THEN least(c.due_at, runs.received_at) ELSE c.due_at END, \
+       due_at = CASE WHEN runs.cancel AND c.release THEN least(c.due_at, runs.received_at) \
+                     WHEN c.release AND c.status <> 'held' THEN least(c.due_at, runs.wake_at) ELSE c.due_at END, \
+       wake_at = CASE WHEN c.release THEN NULL ELSE runs.wake_at END, \
        owner = CASE WHEN c.release THEN NULL ELSE runs.owner END, \
        inflight = c.inflight, answer = coalesce(c.answer, runs.answer), \
        strikes = CASE WHEN c.progress THEN 0 ELSE runs.strikes END \

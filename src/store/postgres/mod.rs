@@ -19,6 +19,7 @@ mod claim;
 mod columns;
 mod connections;
 mod fault;
+pub(in crate::store) mod fill;
 mod gates;
 mod group;
 mod intake;

@@ -23,6 +23,7 @@ pub mod lock;
 mod migrate;
 mod open;
 mod place;
+pub(in crate::store) mod pour;
 mod prune;
 mod queue;
 mod read;
