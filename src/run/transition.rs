@@ -169,7 +169,8 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
             step.outputs = Some(outputs);
             step.outcome = outcome;
             step.error = None;
-            step.possible_repeat |= possible_repeat;
+            // The other side may know for certain that it acted once, whatever became of earlier tries.
+            step.possible_repeat = possible_repeat;
         }
         (Pending | Running | Waiting, StepEvent::Fail { at, failure }) => {
             let status = if failure.class == Class::TimedOut { TimedOut } else { Failed };

@@ -279,14 +279,6 @@ impl Store for MemoryStore {
         })
     }
 
-    fn set_meta(&self, key: &str, value: &str) -> Fut<'_, StoreResult<()>> {
-        let (key, value) = (key.to_owned(), value.to_owned());
-        self.with(move |state| {
-            state.meta.insert(key, value);
-            Ok(())
-        })
-    }
-
     fn note_connections(&self, notes: Vec<ConnectionNote>) -> Fut<'_, StoreResult<Vec<Noted>>> {
         self.with(move |state| Ok(state.note_connections(notes)))
     }
