@@ -38,4 +38,4 @@ cargo fmt --check
 echo "== lints"
 cargo clippy --locked --all-targets -- -D warnings
 echo "== tests"
-cargo test --locked --no-fail-fast
+LEADFLOW_SIM_SEEDS="${LEADFLOW_SIM_SEEDS:-10000}" cargo test --locked --no-fail-fast

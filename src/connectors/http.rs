@@ -46,6 +46,13 @@ struct Settings {
     auth: Credentials,
 }
 
+impl Http {
+    /// Speaks plain HTTP for a connection of another kind; `authenticated`: it has credentials.
+    pub(super) fn new(authenticated: bool) -> Self {
+        Self { authenticated, has_base: true }
+    }
+}
+
 impl Connector for Http {
     fn spec(&self) -> &ConnectorSpec {
         spec_once!(ConnectorSpec {

@@ -13,6 +13,7 @@ mod operation;
 pub mod outbox;
 mod outcome;
 pub mod records;
+pub mod rest;
 pub mod salesforce;
 pub mod smtp;
 
@@ -56,6 +57,7 @@ impl Registry {
                 Arc::new(salesforce::Salesforce),
                 Arc::new(azure_table::AzureTable),
             ];
+            let kinds = kinds.into_iter().chain(rest::embedded()).collect();
             Arc::new(Registry { kinds })
         });
         &BUILTIN
@@ -63,12 +65,18 @@ impl Registry {
 
     /// The kind `kind`.
     pub fn find(&self, kind: &str) -> Option<&Arc<dyn Connector>> {
-        self.kinds.iter().find(|connector| connector.spec().kind == kind)
+        self.kinds.iter().find(|connector| connector.kind() == kind)
     }
 
     /// Every kind, in the order of the reference.
     pub fn all(&self) -> &[Arc<dyn Connector>] {
         &self.kinds
+    }
+
+    /// These kinds too.
+    #[must_use]
+    pub fn with(&self, more: impl IntoIterator<Item = Arc<dyn Connector>>) -> Self {
+        Self { kinds: self.kinds.iter().cloned().chain(more).collect() }
     }
 
     /// Every kind's declaration.
@@ -79,7 +87,7 @@ impl Registry {
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.kinds.iter().map(|connector| &connector.spec().kind)).finish()
+        f.debug_list().entries(self.kinds.iter().map(|connector| connector.kind())).finish()
     }
 }
 
@@ -164,6 +172,14 @@ pub enum Progress {
 pub trait Connector: Send + Sync {
     /// Its declaration.
     fn spec(&self) -> &ConnectorSpec;
+    /// Its name: `kind` of its declaration.
+    fn kind(&self) -> &str {
+        &self.spec().kind
+    }
+    /// Requests at once that the system likes, where the connection does not say.
+    fn concurrency(&self) -> Option<usize> {
+        None
+    }
     /// What speaks and what carries, for the connection that `settings` (secrets resolved) describe. Opens nothing yet.
     /// The error says what is wrong with the settings, without their values.
     fn open(&self, settings: &Value, reach: &Reach) -> Result<Opened, String>;

@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::actor::{Actor, Seed};
 use super::lease::LeaseReport;
 use super::scope::Values;
 use super::split::gate;
 use super::verdict::{Verdict, judge};
-use super::{Accept, Accepted, Busy, Engine, Unfinished, dedupe};
+use super::{Accept, Accepted, Answered, Busy, Engine, Unfinished, dedupe};
 use crate::clock::{Fut, micros};
 use crate::ids::RunId;
 use crate::library::LiveFlow;
@@ -122,20 +124,15 @@ impl Engine {
         values: Values,
     ) -> Accepted {
         let run_id = identity.run_id;
-        let key = dedupe::key(&live.flow, &identity, &values, self.ports.sight());
-        if let Some(note) = key.note() {
-            tracing::warn!(run = %run_id, flow = %identity.flow, "a dedupe key could not be evaluated; the lead runs");
-            trigger.notes.push(note);
-        }
+        let dedupe = self.dedupe_key(&live, &identity, &values, &mut trigger);
         let run = new_row(&live, &identity, trigger);
         let lease = self.lease();
         if !lease.is_trusted() {
-            return self.store_queued(&live, run, key.to_store()).await;
+            return self.store_queued(&live, run, dedupe).await;
         }
         let admits = self.active_runs() < self.ports.limits().active_runs_max;
         let (presence, cancel) = self.register(run_id, false);
-        let waits = live.flow.responds && !live.flow.answers_later;
-        let answer = waits.then(|| self.ports.answers.wait_for(run_id));
+        let answer = self.answer_of(&live, run_id);
         let mut actor = Actor::new(Seed {
             ports: Arc::clone(&self.ports),
             lease,
@@ -153,7 +150,7 @@ impl Engine {
         actor.begin();
         let mut commit = actor.snapshot();
         let new = first_commit(run, &mut commit);
-        let arrival = Arrival { new, dedupe: key.to_store(), gate: gate(&live.flow) };
+        let arrival = Arrival { new, dedupe, gate: gate(&live.flow) };
         let became = match self.store.take_in(vec![arrival]).await {
             Ok(Intake::Taken(taken)) => taken.into_iter().next(),
             Ok(Intake::Full) => {
@@ -171,8 +168,7 @@ impl Engine {
         match became {
             Some(Taken::Duplicate { of }) => {
                 self.ports.answers.forget(run_id);
-                tracing::info!(run = %run_id, flow = %live.flow.name, duplicate_of = %of, "a duplicate");
-                return Accepted::Duplicate { run_id, duplicate_of: of };
+                return duplicate(&live, run_id, of);
             }
             Some(Taken::Waits) => {
                 // It has not begun: what its actor did here is forgotten, and its request goes on waiting.
@@ -195,6 +191,29 @@ impl Engine {
         Accepted::Run { run_id, answer }
     }
 
+    /// What recognises the same lead; a key that cannot be evaluated is noted.
+    fn dedupe_key(
+        &self,
+        live: &LiveFlow,
+        identity: &Identity,
+        values: &Values,
+        trigger: &mut TriggerData,
+    ) -> Option<DedupeKey> {
+        let key = dedupe::key(&live.flow, identity, values, self.ports.sight());
+        if let Some(note) = key.note() {
+            let (run, flow) = (identity.run_id, &identity.flow);
+            tracing::warn!(%run, %flow, "a dedupe key could not be evaluated; the lead runs");
+            trigger.notes.push(note);
+        }
+        key.to_store()
+    }
+
+    /// What the request of a flow that answers waits for.
+    fn answer_of(&self, live: &LiveFlow, run: RunId) -> Option<oneshot::Receiver<Answered>> {
+        let waits = live.flow.responds && !live.flow.answers_later;
+        waits.then(|| self.ports.answers.wait_for(run))
+    }
+
     /// Stores a run for whoever may work: this node does not know whether it may.
     async fn store_queued(&self, live: &LiveFlow, run: RunRow, dedupe: Option<DedupeKey>) -> Accepted {
         let run_id = run.run_id;
@@ -205,7 +224,7 @@ impl Engine {
             Err(error) => return unavailable(&error),
         };
         if let Some(Taken::Duplicate { of }) = taken.first() {
-            return Accepted::Duplicate { run_id, duplicate_of: *of };
+            return duplicate(live, run_id, *of);
         }
         self.count_unfinished(&live.flow.name, 1);
         self.wake.notify_one();
@@ -261,6 +280,12 @@ pub(super) fn unavailable(error: &StoreError) -> Accepted {
 /// Nothing was stored: too many runs wait at the flow's gate.
 pub(super) fn full() -> Accepted {
     Accepted::Busy(Busy::Gate)
+}
+
+/// The same lead came before.
+fn duplicate(live: &LiveFlow, run_id: RunId, of: RunId) -> Accepted {
+    tracing::info!(run = %run_id, flow = %live.flow.name, duplicate_of = %of, "a duplicate");
+    Accepted::Duplicate { run_id, duplicate_of: of }
 }
 
 /// The row of a run that has just come in.

@@ -52,7 +52,7 @@ pub(super) async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
 
 /// The life in which the try began is over; nobody commits this.
 fn lease_lost() -> Failure {
-    Failure::unknown("lease_lost", "this node lost its lease while performing this action")
+    Failure::unknown("unknown_outcome", "this node lost its lease while performing this action")
 }
 
 /// How much longer than a transport the engine waits.

@@ -63,7 +63,8 @@ pub struct OwnFinding {
 }
 
 /// What an action can ask of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OperationKind {
     /// `create_record`.
     Create,

@@ -138,6 +138,17 @@ pub fn editor_schema(catalogue: &Catalogue) -> Value {
     schema
 }
 
+/// A declared schema (`declared`) for editors: draft-07, without our own keywords, descriptions as Markdown.
+pub fn editor_block(declared: &Value, title: &str) -> Value {
+    let mut definitions = Map::new();
+    let block = Editor { prefix: "", definitions: &mut definitions }.schema(declared.clone(), false);
+    let mut schema = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": title });
+    if let (Some(schema), Value::Object(block)) = (schema.as_object_mut(), block) {
+        schema.extend(block);
+    }
+    schema
+}
+
 /// What editors show for an action: its summary, outputs and an example.
 fn action_text(spec: &ActionSpec) -> String {
     let mut text = format!("**{}**: {}", spec.kind, spec.summary);

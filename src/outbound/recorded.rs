@@ -104,8 +104,8 @@ fn show_http(action: &str, request: &HttpRequest, transport: &http::HttpTranspor
         Some(HttpBody::Text(text)) => Value::String(text.clone()),
     };
     Ok(json!({
-        "action": action, "kind": "http", "method": target.method, "url": target.shown_url(), "headers": headers,
-        "body": body,
+        "action": action, "kind": "http", "method": target.method, "url": transport.shown_url(&target), "headers": transport.stand_ins().hide_in(headers.into()),
+        "body": transport.stand_ins().hide_in(body),
     }))
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::wired::{Wire, Wired};
 use super::{
     Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
     Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
@@ -88,7 +89,7 @@ impl<S: Store + ?Sized> Faulty<S> {
     }
 }
 
-/// Each verb passes through [`Faulty::call`].
+/// Each verb passes through [`Faulty::call`], or over the wire of a [`Wired`].
 macro_rules! pass {
     ($($verb:ident($($name:ident: $kind:ty),*) -> $answer:ty;)*) => {
         impl<S: Store + ?Sized> Store for Faulty<S> {
@@ -98,6 +99,16 @@ macro_rules! pass {
 
             fn is_shared(&self) -> bool {
                 self.inner.is_shared()
+            }
+        }
+
+        impl<S: Store + ?Sized, W: Wire> Store for Wired<S, W> {
+            $(fn $verb(&self, $($name: $kind),*) -> Fut<'_, StoreResult<$answer>> {
+                self.carry(stringify!($verb), self.inner().$verb($($name),*))
+            })*
+
+            fn is_shared(&self) -> bool {
+                self.inner().is_shared()
             }
         }
     };

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod sqlite;
 mod standing;
 mod values;
+pub mod wired;
 
 pub use connection_state::{
     Block, BlockKind, Condition, ConnectionNote, ConnectionState, Noted, OTHER_SETTINGS_KEPT, PROBE_LEASE, Said, Times,

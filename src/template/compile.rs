@@ -9,7 +9,7 @@ use super::expr::{Body, Node};
 use super::resolve::Compiler;
 use super::scan::{Tag, TagKind, scan};
 use super::syntax::{self, NodeKind};
-use super::{Destination, TemplateFinding};
+use super::{Destination, TemplateFinding, Vocabulary};
 use crate::diagnostic::Severity;
 
 /// Longest template in bytes: the parser takes seconds for megabytes.
@@ -24,7 +24,11 @@ const ELSE_DEPTH_MAX: usize = 64;
 const BACKSLASHES_MAX: usize = 100;
 
 /// Compiles `source`. The findings hold warnings only when there is a body.
-pub(super) fn compile(source: &str, destination: Destination) -> (Option<Body>, Vec<TemplateFinding>) {
+pub(super) fn compile(
+    source: &str,
+    destination: Destination,
+    vocabulary: Vocabulary,
+) -> (Option<Body>, Vec<TemplateFinding>) {
     if source.len() > TEMPLATE_BYTES_MAX {
         let message = format!("a template of {} bytes is too long: at most {TEMPLATE_BYTES_MAX}", source.len());
         return (None, vec![TemplateFinding::error("template_too_long", 0..0, message)]);
@@ -51,7 +55,7 @@ pub(super) fn compile(source: &str, destination: Destination) -> (Option<Body>, 
     let is_error = |finding: &TemplateFinding| finding.severity == Severity::Error;
     // What the scan refuses never reaches the parser.
     let parsed = if findings.iter().any(is_error) { None } else { parse(source, &tags, &mut findings) };
-    let mut compiler = Compiler::new(source, &tags, &inside);
+    let mut compiler = Compiler::new(source, &tags, &inside, vocabulary);
     let nodes = if let Some(parsed) = &parsed {
         compiler.elements(&parsed.elements)
     } else {

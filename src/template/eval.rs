@@ -140,6 +140,7 @@ fn root_value<'a>(scope: &Scope<'a>, root: Root) -> Option<&'a Value> {
         Root::Run => Some(scope.run),
         Root::Flow => Some(scope.flow),
         Root::Environment => Some(scope.environment),
+        Root::Connector(_) => property(scope.trigger, root.name()),
     }
 }
 

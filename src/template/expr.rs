@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::PathRef;
 use super::helpers::HelperSpec;
+use super::{PathRef, Vocabulary};
 
 /// A compiled template body.
 #[derive(Debug, Clone, Default)]
@@ -188,6 +188,8 @@ pub(crate) enum Root {
     Run,
     Flow,
     Environment,
+    /// Of a connector file: its place in [`super::CONNECTOR_ROOTS`].
+    Connector(usize),
 }
 
 impl Root {
@@ -205,14 +207,24 @@ impl Root {
         Self::Environment,
     ];
 
-    /// Finds a root by name, ignoring case.
-    pub(super) fn find(name: &str) -> Option<Self> {
-        let at = super::ROOTS.iter().position(|root| root.eq_ignore_ascii_case(name))?;
-        Some(Self::ALL[at])
+    /// Finds a root of `vocabulary` by name, ignoring case.
+    pub(super) fn find(name: &str, vocabulary: Vocabulary) -> Option<Self> {
+        let at = |roots: &[&str]| roots.iter().position(|root| root.eq_ignore_ascii_case(name));
+        match vocabulary {
+            Vocabulary::Flow => at(super::ROOTS).map(|at| Self::ALL[at]),
+            Vocabulary::Connector => match name.to_ascii_lowercase().as_str() {
+                "item" => Some(Self::Item),
+                "item_index" => Some(Self::ItemIndex),
+                _ => at(super::CONNECTOR_ROOTS).map(Self::Connector),
+            },
+        }
     }
 
     /// The root's name.
     pub(super) fn name(self) -> &'static str {
-        super::ROOTS[self as usize]
+        match self {
+            Self::Connector(at) => super::CONNECTOR_ROOTS[at],
+            _ => Self::ALL.iter().position(|root| *root == self).map_or("", |at| super::ROOTS[at]),
+        }
     }
 }

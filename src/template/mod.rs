@@ -144,7 +144,7 @@ impl Default for Limits {
 /// What a template sees. All borrowed: nothing is copied to render.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
-    /// `trigger.body|headers|query|path|method`.
+    /// `trigger.body|headers|query|path|method`; for a connector file, all of its roots ([`Scope::of_connector`]).
     pub trigger: &'a Value,
     /// `actions.NAME.status|outputs|error`.
     pub actions: &'a Value,
@@ -175,6 +175,57 @@ pub struct Scope<'a> {
 /// The roots of [`Scope`], for the linter.
 pub const ROOTS: &[&str] =
     &["trigger", "actions", "parameters", "variables", "item", "item_index", "loops", "run", "flow", "environment"];
+
+/// The roots of a connector file's templates, besides `item` and `item_index`.
+pub const CONNECTOR_ROOTS: &[&str] = &[
+    "settings",
+    "entity",
+    "fields",
+    "record",
+    "id",
+    "key",
+    "where",
+    "select",
+    "order_by",
+    "limit",
+    "mail",
+    "operation",
+    "answer",
+    "before",
+    "page",
+    "count",
+];
+
+/// Which roots a template may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// Those of a flow: [`ROOTS`].
+    Flow,
+    /// Those of a connector file: [`CONNECTOR_ROOTS`].
+    Connector,
+}
+
+impl<'a> Scope<'a> {
+    /// What templates of a connector file see: `values` holds [`CONNECTOR_ROOTS`] by name.
+    pub fn of_connector(values: &'a Value, now: crate::clock::Micros, limits: Limits) -> Self {
+        static NOTHING: Value = Value::Null;
+        Self {
+            trigger: values,
+            actions: &NOTHING,
+            inner_actions: &[],
+            parameters: &NOTHING,
+            variables: &NOTHING,
+            run: &NOTHING,
+            flow: &NOTHING,
+            environment: &NOTHING,
+            item: None,
+            item_index: None,
+            loops: &NOTHING,
+            now,
+            limits,
+        }
+    }
+}
 
 /// A block of the language, for the reference.
 #[derive(Debug, Clone, Copy)]
@@ -232,7 +283,16 @@ pub fn limits() -> Vec<(&'static str, String)> {
 impl Template {
     /// Compiles `source`. All faults that can be told apart are reported at once, warnings among them.
     pub fn compile(source: &str, destination: Destination) -> Result<Self, Vec<TemplateFinding>> {
-        match compile::compile(source, destination) {
+        Self::compile_for(source, destination, Vocabulary::Flow)
+    }
+
+    /// [`Template::compile`] with the roots of `vocabulary`.
+    pub fn compile_for(
+        source: &str,
+        destination: Destination,
+        vocabulary: Vocabulary,
+    ) -> Result<Self, Vec<TemplateFinding>> {
+        match compile::compile(source, destination, vocabulary) {
             (Some(body), warnings) => Ok(Self { source: source.to_owned(), destination, body, warnings }),
             (None, findings) => Err(findings),
         }
@@ -297,7 +357,7 @@ impl Template {
 
 /// Looks a path up in `scope` as a template would: ignoring case, null when missing.
 pub fn lookup<'a>(scope: &Scope<'a>, path: &PathRef) -> Option<&'a Value> {
-    eval::from_root(scope, expr::Root::find(&path.root)?, &path.segments)
+    eval::from_root(scope, expr::Root::find(&path.root, Vocabulary::Flow)?, &path.segments)
 }
 
 /// Whether two values are the same as `equals` sees it: numbers by value, objects whatever the order of their keys.

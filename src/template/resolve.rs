@@ -10,7 +10,7 @@ use super::expr::{Base, Block, BlockKind, Call, Expr, Node, Output, Path, Root};
 use super::helpers::{self, HelperSpec, Kind};
 use super::scan::{Tag, TagKind};
 use super::syntax::{self, NodeKind, PathSyntax};
-use super::{PathRef, TemplateFinding};
+use super::{PathRef, TemplateFinding, Vocabulary};
 use crate::diagnostic::nearest;
 
 /// A block around the place being compiled.
@@ -27,6 +27,7 @@ pub(super) struct Compiler<'s> {
     source: &'s str,
     tags: &'s [Tag],
     inside: &'s [Inside],
+    vocabulary: Vocabulary,
     at: usize,
     frames: Vec<Frame>,
     /// Everything that is wrong.
@@ -39,11 +40,12 @@ pub(super) struct Compiler<'s> {
 
 impl<'s> Compiler<'s> {
     /// Starts at the first mustache. `inside` holds the inside of each.
-    pub(super) fn new(source: &'s str, tags: &'s [Tag], inside: &'s [Inside]) -> Self {
+    pub(super) fn new(source: &'s str, tags: &'s [Tag], inside: &'s [Inside], vocabulary: Vocabulary) -> Self {
         Self {
             source,
             tags,
             inside,
+            vocabulary,
             at: 0,
             frames: Vec::new(),
             findings: Vec::new(),
@@ -275,7 +277,7 @@ impl<'s> Compiler<'s> {
 
     /// Whether a bare name is a value before it is a helper: a root or a name that a block gave.
     fn is_value_name(&self, name: &str) -> bool {
-        Root::find(name).is_some()
+        Root::find(name, self.vocabulary).is_some()
             || name == "this"
             || self.frames.iter().any(|frame| frame.names.iter().any(|own| own.eq_ignore_ascii_case(name)))
     }
@@ -425,7 +427,7 @@ impl<'s> Compiler<'s> {
         {
             return Some(Path { base, segments, is_html: false });
         }
-        if let Some(root) = Root::find(&first) {
+        if let Some(root) = Root::find(&first, self.vocabulary) {
             return Some(Path { base: Base::Root(root), segments, is_html: false });
         }
         if names_root || depth == 0 {
@@ -444,7 +446,7 @@ impl<'s> Compiler<'s> {
                 None => {}
             }
             if frame.kind == BlockKind::Each {
-                match Root::find(name) {
+                match Root::find(name, self.vocabulary) {
                     Some(Root::Item) => return Some(Base::Frame(depth)),
                     Some(Root::ItemIndex) => return Some(Base::Index(depth)),
                     _ => {}

@@ -4,14 +4,13 @@
 //! `LEADFLOW_RELOAD_EDITS` sets how many edits, `LEADFLOW_RELOAD_SEED` replays a run: its seed is printed, and the tail
 //! of its edits when it fails.
 
-mod dice;
 mod edits;
 mod model;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use dice::Dice;
+use crate::support::dice::Dice;
 use edits::{ANCHOR, Edit};
 use model::Model;
 

@@ -150,7 +150,7 @@ impl Actor {
             release,
             inflight: if settled.is_some() { Vec::new() } else { inflight },
             answer: self.answer.as_ref().and_then(|answer| self.stored_answer(answer)),
-            steps: self.rows(),
+            steps: self.rows(at),
             records: std::mem::take(&mut self.records),
             starts: std::mem::take(&mut self.starts),
             wakes: self.wakes(at),
@@ -273,19 +273,30 @@ impl Actor {
         }
     }
 
-    /// Rows of ended steps not yet written, of waiting ones, and of those whose inputs could not be rendered the same
-    /// again.
-    fn rows(&self) -> Vec<StepRow> {
+    /// Rows of ended steps not yet written, of waiting ones, of those whose inputs could not be rendered the same again,
+    /// and of those that may have been sent and are not in flight: no commit names them any more, and whoever takes the
+    /// run up next must know it.
+    fn rows(&self, at: Micros) -> Vec<StepRow> {
         let admitted: BTreeSet<&StepKey> = self.admitted.iter().map(|(wanting, _)| &wanting.key).collect();
         let sending = |key: &StepKey| admitted.contains(key);
         let is_due = |key: &StepKey, step: &Step| match (self.flow.plan.nodes[key.node].kind, step.status) {
             (_, StepStatus::Waiting) => true,
-            (Kind::Leaf, _) => self.flow.actions[key.node].volatile && sending(key),
+            (Kind::Leaf, _) if sending(key) => self.flow.actions[key.node].volatile,
+            (Kind::Leaf, _) => step.possible_repeat && !self.flights.contains_key(key),
             _ => !self.pinned.contains(key),
         };
         let working = self.waiting().filter(|(key, step)| is_due(key, step));
         let ended = self.unwritten.iter().filter_map(|key| Some((key, self.state.steps.get(key)?)));
-        ended.chain(working).map(|(key, step)| row(&self.flow.actions[key.node], key, step)).collect()
+        let row = |(key, step): (&StepKey, &Step)| {
+            let mut row = row(&self.flow.actions[key.node], key, step);
+            let wants_slot = row.status == StepStatus::Running && !sending(key);
+            if wants_slot && self.flow.plan.nodes[key.node].kind == Kind::Leaf {
+                // Its inputs are pinned and its next try has not begun.
+                (row.status, row.due_at) = (StepStatus::Waiting, Some(at));
+            }
+            row
+        };
+        ended.chain(working).map(row).collect()
     }
 }
 

@@ -534,10 +534,13 @@ impl Actor {
 
     /// When something is due without anything landing.
     fn next_due(&self) -> Option<Micros> {
-        let timers = self.timers().map(|(due_at, _)| due_at);
+        // The time of whoever wants a slot has come already: waking for it again would turn in circles.
+        let is_wanting = |key: &StepKey| self.wanting.iter().any(|wanting| wanting.key == *key);
+        let timers = self.timers().filter(|(_, key)| !is_wanting(key)).map(|(due_at, _)| due_at);
         // A wanting action looks for a slot again each time; the poll is only for what no signal tells.
-        let poll = (!self.wanting.is_empty()).then(|| self.ports.clock.now() + micros(LANE_POLL));
-        let patience = self.patience.filter(|_| !self.calls.is_empty());
+        let now = self.ports.clock.now();
+        let poll = (!self.wanting.is_empty()).then(|| now + micros(LANE_POLL));
+        let patience = self.patience.filter(|until| !self.calls.is_empty() && *until > now);
         timers.chain(self.ending.as_ref().map(|ending| ending.at)).chain(poll).chain(patience).min()
     }
 }

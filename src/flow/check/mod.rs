@@ -56,6 +56,24 @@ pub(super) fn compile(parsed: Parsed, bundle: Bundle, environment: &Environment<
     Compiled { flow, name, findings, claims, calls }
 }
 
+/// A document outside of flows that was checked as theirs are.
+#[derive(Debug)]
+pub struct CheckedDoc {
+    /// The document without what does not fit: it can be read into its struct.
+    pub value: Value,
+    /// Texts that are templates, by JSON pointer.
+    pub templates: std::collections::BTreeMap<String, crate::template::Destination>,
+    /// Everything that is wrong with its keys and types.
+    pub findings: Vec<Diagnostic>,
+}
+
+/// Checks the keys and types of `doc`, called `block` in messages, against `schema`: what `declared` gives.
+pub fn check_doc(doc: &Doc, block: &str, schema: &Value) -> CheckedDoc {
+    let mut findings = Vec::new();
+    let checked = shape::check(doc, "", block, schema, &Value::Object(Map::new()), &mut findings);
+    CheckedDoc { value: checked.value, templates: checked.templates, findings }
+}
+
 /// The names under which a file's flow answers.
 fn claims(doc: &Doc, name: &str) -> Vec<Claim> {
     if !doc.value.is_object() {

@@ -7,6 +7,7 @@
 mod answer;
 mod credentials;
 mod guard;
+mod stand_ins;
 mod target;
 mod tls;
 
@@ -27,6 +28,7 @@ pub(super) use answer::date;
 pub use credentials::{Credentials, KeyPlace, SecretQuery};
 pub use guard::AllowPrivate;
 use guard::{ResolveError, Resolver};
+pub use stand_ins::StandIns;
 pub use target::{Origin, Place, Target};
 
 /// For the connection to stand: DNS, TCP and TLS together. A longer silence means that nothing was sent.
@@ -79,6 +81,10 @@ pub struct HttpTransport {
     certificates: Vec<CertificateDer<'static>>,
     allow_private: Arc<AllowPrivate>,
     response_bytes_max: usize,
+    /// Secrets that stand in requests.
+    stand_ins: StandIns,
+    /// Whether the base URL holds a secret.
+    is_base_secret: bool,
     /// For hosts that the flow's author or leadflow.yaml wrote. Built when first used: it reads the system's roots.
     open: OnceLock<Client>,
     /// For hosts that a value chose.
@@ -93,6 +99,8 @@ impl HttpTransport {
             certificates: super::certificates(&settings.ca)?,
             allow_private: Arc::new(settings.allow_private.clone()),
             response_bytes_max: settings.response_bytes_max,
+            stand_ins: StandIns::default(),
+            is_base_secret: false,
             open: OnceLock::new(),
             guarded: OnceLock::new(),
         })
@@ -103,6 +111,25 @@ impl HttpTransport {
         let mut transport = Self::anonymous(settings)?;
         transport.origin = Some(Place::new(origin, settings)?);
         Ok(transport)
+    }
+
+    /// The same, with secrets that stand in its requests; `is_base_secret`: its base URL must not be shown.
+    #[must_use]
+    pub fn with_stand_ins(self, stand_ins: StandIns, is_base_secret: bool) -> Self {
+        Self { stand_ins, is_base_secret, ..self }
+    }
+
+    /// The URL of `target` as it may be shown.
+    pub fn shown_url(&self, target: &Target) -> String {
+        if self.is_base_secret {
+            return format!("{}/***", target.url.origin().ascii_serialization());
+        }
+        self.stand_ins.hide(&target.shown_url())
+    }
+
+    /// What stands for secrets in its requests.
+    pub fn stand_ins(&self) -> &StandIns {
+        &self.stand_ins
     }
 
     /// Where `request` would go and what would go with it, credentials apart: what a dry run shows.
@@ -129,6 +156,7 @@ impl HttpTransport {
     /// `on_the_way` tells whether the request itself may have been sent, and not only one for a token. Credentials that
     /// turn out to be stale are replaced, and the request is sent once more: the first one was refused unread.
     async fn exchange(&self, request: &HttpRequest, on_the_way: &AtomicBool) -> Result<HttpReply, Failure> {
+        let request = &self.stand_ins.put_in(request);
         let mut target = self.target(request)?;
         let Some(live) = target.live.clone() else {
             on_the_way.store(true, Ordering::Relaxed);

@@ -17,6 +17,11 @@ pub fn address(text: &str) -> Option<String> {
     })
 }
 
+/// The display name and the bare address of one address, for systems that want them apart.
+pub fn name_and_address(text: &str) -> Option<(Option<String>, String)> {
+    split(text).map(|(name, address)| (name, address.to_string()))
+}
+
 /// As [`address`], for the message's headers.
 pub(super) fn mailbox(text: &str) -> Option<Mailbox> {
     split(text).map(|(name, address)| Mailbox::new(name, address))

@@ -14,7 +14,7 @@ use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 
 use super::EmailMessage;
 use crate::run::Failure;
-pub use address::address;
+pub use address::{address, name_and_address};
 pub use smtp::{Login, Security, SmtpTransport};
 
 /// The sender of mails in the outbox that name none.

@@ -27,7 +27,7 @@ use crate::run::RunStatus;
 pub enum Breach {
     /// A commit is written whoever makes it.
     Fence,
-    /// A lease expires at a third of its time, so that whoever holds it trusts it for too long.
+    /// A lease expires at half of its time, so that whoever holds it trusts it for too long.
     Lease,
     /// A rescue forgets which effects may have been sent.
     Inflight,
@@ -137,6 +137,16 @@ impl MemoryStore {
         let mut runs: Vec<&Kept> = state.runs.values().collect();
         runs.sort_by_key(|kept| kept.number);
         runs.into_iter().map(Kept::whole).collect()
+    }
+
+    /// How many runs have not ended.
+    pub fn unfinished_runs(&self) -> usize {
+        self.lock().runs.values().filter(|kept| kept.is_unfinished()).count()
+    }
+
+    /// The lives that have a row.
+    pub fn lives(&self) -> Vec<Owner> {
+        self.lock().nodes.keys().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -335,9 +345,9 @@ impl Store for MemoryStore {
     fn owned(&self, owner: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RunId>>> {
         let owner = owner.to_owned();
         self.read(move |state| {
-            let mut owned = state.owned_by(&owner, |_| true);
-            owned.truncate(limit);
-            owned
+            let mut found = state.owned_by(&owner, |_| true);
+            found.truncate(limit);
+            found
         })
     }
 

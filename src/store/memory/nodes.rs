@@ -6,7 +6,7 @@ use crate::run::RunStatus;
 use crate::store::{Heartbeat, Life, NodeRow, Owner, Rescued, STRIKES_MAX, Term};
 
 /// By how much a lease is too short where that promise is broken.
-const LEASE_BROKEN_PARTS: u32 = 3;
+const LEASE_BROKEN_PARTS: u32 = 2;
 
 impl State {
     pub(super) fn heartbeat(&mut self, life: Life) -> Heartbeat {

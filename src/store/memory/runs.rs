@@ -158,9 +158,9 @@ impl State {
 
     pub(super) fn owned_by(&self, owner: &str, fits: impl Fn(&RunRow) -> bool) -> Vec<RunId> {
         let theirs = |kept: &&Kept| kept.row.owner.as_deref() == Some(owner) && fits(&kept.row);
-        let mut owned: Vec<_> = self.runs.values().filter(theirs).map(|kept| (kept.number, kept.row.run_id)).collect();
-        owned.sort_unstable();
-        owned.into_iter().map(|(_, run)| run).collect()
+        let mut found: Vec<_> = self.runs.values().filter(theirs).map(|kept| (kept.number, kept.row.run_id)).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, run)| run).collect()
     }
 
     pub(super) fn lanes(&self, now: Micros) -> Vec<LaneState> {

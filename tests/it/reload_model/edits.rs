@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::dice::Dice;
 use super::model::Model;
 use crate::support::Workspace;
+use crate::support::dice::Dice;
 use crate::support::traffic::answering;
 
 /// The flow that always answers.

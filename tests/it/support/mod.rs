@@ -1,10 +1,12 @@
 //! A user's workspace, the real binary, and the other side of its connections.
 
 pub(crate) mod counterpart;
+pub(crate) mod dice;
 pub(crate) mod fake_http;
 pub(crate) mod live;
 #[path = "../../counterparts/postgres.rs"]
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod rig;
 pub(crate) mod sink;
 pub(crate) mod traffic;
