@@ -19,6 +19,8 @@ need strace strace -V
 need python3 python3 --version
 need python3-venv python3 -c 'import venv, ensurepip'
 need openssl openssl version
+need nodejs node --version
+need npm npm --version
 need procps type -P kill
 need postgresql sh -c "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"
 need util-linux type -P setpriv
