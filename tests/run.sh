@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The test command: installs what the tests need on a fresh Debian machine, then checks formatting and lints and runs
 # every test. Needs a Rust toolchain, and root or sudo only where an apt package is missing. A test whose counterpart
-# (strace, a mail server in Python, PostgreSQL) is missing fails; none is skipped.
+# (strace, a mail server in Python, a token service in Node.js, PostgreSQL) is missing fails; none is skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::keys::{self, Key};
-use super::{Exit, output, reference};
+use super::{Exit, credentials, output, reference};
 use crate::actions;
 use crate::connectors::Registry;
 use crate::diagnostic::codes::{self, CodeDoc};
@@ -21,6 +21,7 @@ pub(super) fn run(word: Option<&str>, markdown: bool) -> Exit {
     let texts: Vec<String> = [
         actions::catalogue().action(&word.to_ascii_lowercase()).map(action),
         Registry::builtin().find(word).map(|found| connector(found.spec())),
+        auth(word),
         helpers::find(word).map(helper),
         block(word),
         function(word),
@@ -127,6 +128,14 @@ fn connector(spec: &ConnectorSpec) -> String {
     text.push_str(&table(&Key::rows(&keys::of(spec.settings.as_value()))));
     text.push_str("  and: type, concurrency, timeout, retry, ca, allow_private\n");
     text
+}
+
+fn auth(word: &str) -> Option<String> {
+    let kind = credentials::kinds(&Registry::builtin().specs()).into_iter().find(|kind| kind.name == word)?;
+    let connections = kind.connections.join(", ");
+    let mut text = format!("{}: {}\n\nkeys of `auth` of a connection of type {connections}\n", kind.name, kind.doc);
+    text.push_str(&table(&Key::rows(&kind.keys)));
+    Some(text)
 }
 
 /// The arguments and options of a helper: name, kind, what else there is to say.

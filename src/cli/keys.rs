@@ -39,9 +39,23 @@ pub(super) fn of(schema: &Value) -> Vec<Key> {
         name: name.clone(),
         is_required: required.contains(&name.as_str()),
         is_later: property.get("x-not-yet").is_some(),
-        doc: property.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " "),
+        doc: doc(property),
     };
     properties.into_iter().flatten().map(key).collect()
+}
+
+/// What a key is, and which kinds it may be of.
+fn doc(property: &Value) -> String {
+    let doc = property.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ");
+    let kinds: Vec<String> = choices(property).map(|(name, _)| format!("`{name}`")).collect();
+    if kinds.is_empty() { doc } else { format!("{doc} Its `type` is one of {}.", kinds.join(", ")) }
+}
+
+/// The variants of a choice by `type`, by name.
+pub(super) fn choices(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let variants = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array);
+    let variants = variants.into_iter().flatten();
+    variants.filter_map(|variant| Some((variant["properties"]["type"]["const"].as_str()?, variant)))
 }
 
 /// The keys that `schema` declares and those below them, with dots between the names.

@@ -8,6 +8,7 @@ mod beside;
 mod check;
 mod completions;
 mod context;
+mod credentials;
 mod diff;
 mod dry_run;
 mod explain;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::credentials;
 use super::explain::{action_keys, example_item, helper_notes, helper_rows};
 use super::keys::{self, Key};
 use crate::diagnostic::codes;
@@ -37,6 +38,7 @@ pub(super) fn text() -> String {
     power_automate(&mut text);
     text.push_str("## Connections\n\nTypes of `connections:` in leadflow.yaml, each with the keys of its own.\n\n");
     catalogue.connectors.iter().for_each(|spec| connector(&mut text, spec));
+    auth_kinds(&mut text, &catalogue.connectors);
     text.push_str("## Settings\n\nKeys of leadflow.yaml; none is required.\n\n");
     text.push_str(&key_table(keys::below(&settings::settings_schema()).into_iter().map(optional).collect()));
     let _ = writeln!(text, "What holds where leadflow.yaml says nothing:\n\n```yaml\n{}```\n", settings::DEFAULTS);
@@ -156,6 +158,15 @@ fn power_automate(text: &mut String) {
     });
     text.push_str(&table(&["what", "here", "there", "why"], rows));
     let _ = writeln!(text, "### Agreement with the original engine\n\n{}", helpers::AGREEMENT);
+}
+
+fn auth_kinds(text: &mut String, connectors: &[ConnectorSpec]) {
+    text.push_str("### Kinds of `auth`\n\nExamples stand in [credentials.md](credentials.md).\n\n");
+    for kind in credentials::kinds(connectors) {
+        let connections: Vec<String> = kind.connections.iter().map(|connection| ticks(connection)).collect();
+        let _ = writeln!(text, "#### `{}`\n\n{}\n\nOf {}.\n", kind.name, kind.doc, connections.join(", "));
+        text.push_str(&key_table(kind.keys));
+    }
 }
 
 fn connector(text: &mut String, spec: &ConnectorSpec) {

@@ -165,7 +165,7 @@ pub(super) fn name(name: &str) -> Result<&str, Failure> {
     if is_name && !name.contains("..") {
         return Ok(name);
     }
-    Err(Failure::terminal("bad_name", "an entity or field has a name that this system cannot have; see the flow"))
+    Err(Failure::terminal("bad_field_name", "an entity or field has a name that this system cannot have; see the flow"))
 }
 
 /// The names of `select`, with commas between.
@@ -233,7 +233,7 @@ mod tests {
             assert!(name(good).is_ok(), "{good}");
         }
         for bad in ["", "a b", "a'b", "a)", "../x", "a..b", "1a", "a?b", "a,b"] {
-            assert_eq!(name(bad).expect_err("no name").code, "bad_name", "{bad}");
+            assert_eq!(name(bad).expect_err("no name").code, "bad_field_name", "{bad}");
         }
         assert_eq!(encoded("a'b/../?ü"), "a%27b%2F..%2F%3F%C3%BC");
     }

@@ -169,7 +169,7 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
             step.outputs = Some(outputs);
             step.outcome = outcome;
             step.error = None;
-            // The other side may know for certain that it acted once, whatever became of earlier tries.
+            // Whoever performed it was told of earlier tries, and knows whether they may have acted too.
             step.possible_repeat = possible_repeat;
         }
         (Pending | Running | Waiting, StepEvent::Fail { at, failure }) => {

@@ -19,8 +19,7 @@ use crate::units;
 use crate::yaml::{child, dotted};
 
 /// Connector types that later versions bring.
-const CONNECTORS_NOT_YET: &[&str] =
-    &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "postgres", "sqlite", "odoo"];
+const CONNECTORS_NOT_YET: &[&str] = &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "odoo"];
 
 /// What the linter learnt of values on its way: for printing them.
 #[derive(Debug, Default)]
@@ -142,6 +141,25 @@ impl Linter<'_> {
                 self.missing_key(pointer, key);
             }
         }
+        self.one_of(pointer, entries, schema, &meant);
+    }
+
+    /// Of the keys of `x-one-of`, exactly one stands there.
+    fn one_of(&mut self, pointer: &str, entries: &Map<String, Value>, schema: &Value, meant: &[&str]) {
+        let Some(keys) = schema.get("x-one-of").and_then(Value::as_array) else { return };
+        let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+        let given =
+            keys.iter().filter(|key| meant.contains(key) || entries.get(**key).is_some_and(|value| !value.is_null()));
+        let (code, message) = match given.count() {
+            1 => return,
+            0 => ("missing_key", format!("`{}` needs one of the keys `{}`", dotted(pointer), keys.join("`, `"))),
+            _ => (
+                "invalid_value",
+                format!("`{}` has both `{}`: write one of them", dotted(pointer), keys.join("` and `")),
+            ),
+        };
+        let finding = Diagnostic::new(code, self.layers.key_place(pointer), dotted(pointer), message);
+        self.findings.push(finding);
     }
 
     /// Picks the variant by its tag first, so that one slip gives one finding.

@@ -1,7 +1,8 @@
 //! Declarations of `leadflow.yaml`: each block once, as a struct with doc comments. The linter's schema and the typed
 //! values both come from here.
 //!
-//! Extra keywords of the schema: `x-unit` (how a text is read), `x-secret`, `x-not-yet` (known, refused for now).
+//! Extra keywords of the schema: `x-unit` (how a text is read), `x-secret`, `x-one-of` (exactly one of these keys),
+//! `x-not-yet` (known, refused for now).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -272,6 +272,59 @@ fn secrets_of_a_connection_are_masked_and_flagged() {
     assert_eq!(value("base_url").as_deref(), Some("https://a.example"));
 }
 
+/// A connection of type `kind` whose `auth` is this block.
+fn with_auth(kind: &str, auth: &str) -> String {
+    let own = if kind == "smtp" { "host: h" } else { "base_url: https://a.example" };
+    format!("connections:\n  c:\n    type: {kind}\n    {own}\n    auth: {{ {auth} }}\n")
+}
+
+#[test]
+fn every_kind_of_auth_is_known_and_checked() {
+    let id = "client_id: a, client_secret: \"${env:S}\"";
+    let entra = format!("type: oauth2_client_credentials, tenant: contoso.com, scope: s, client_auth: basic, {id}");
+    let refresh = "type: oauth2_refresh_token, token_url: https://t.example, client_id: a, refresh_token: \"${env:S}\"";
+    let jwt = "type: jwt_bearer, token_url: https://t.example, issuer: i, subject: u, algorithm: RS256, \
+               private_key: \"${env:S}\"";
+    let http =
+        [&entra, refresh, jwt, "type: shared_key, account: a, key: \"${env:S}\"", "type: sas, token: \"${env:S}\""];
+    let smtp = format!("type: xoauth2, username: u@a.example, token: {{ {entra} }}");
+    let texts = http.map(|auth| with_auth("http", auth)).into_iter().chain([with_auth("smtp", &smtp)]);
+    for text in texts {
+        let (loaded, _folder) = load(&[("leadflow.yaml", &text)], None, Mode::Serve, &[("S", "hunter2")]);
+        assert_eq!(told(&loaded), Vec::<String>::new(), "{text}");
+        let rows = print::rows(&loaded.origins.expect("origins"));
+        assert!(!rows.iter().any(|row| row.value.contains("hunter2")), "{text}");
+    }
+    let auth = |kind: &str, auth: &str, code: &str, words: &str| {
+        let (loaded, _folder) = one(&with_auth(kind, auth));
+        let findings = loaded.findings.iter().filter(|finding| finding.severity == crate::diagnostic::Severity::Error);
+        let found: Vec<_> = findings.map(|finding| (finding.code, finding.message.clone())).collect();
+        assert!(matches!(&found[..], [(only, said)] if *only == code && said.contains(words)), "{auth}: {found:?}");
+    };
+    auth(
+        "http",
+        "type: oauth2_client_credentials, client_id: a, client_secret: b",
+        "missing_key",
+        "`tenant`, `token_url`",
+    );
+    auth("http", &format!("{entra}, token_url: https://t.example"), "invalid_value", "`tenant` and `token_url`");
+    auth(
+        "http",
+        "type: oauth2_client_credentials, tenat: t, client_id: a, client_secret: b",
+        "unknown_key",
+        "`tenant`",
+    );
+    auth("http", "type: jwt_bearer, token_url: https://t.example, issuer: i", "missing_key", "private_key");
+    auth(
+        "http",
+        "type: oauth2_client_credential, client_id: a",
+        "invalid_value",
+        "did you mean `oauth2_client_credentials`?",
+    );
+    auth("http", "type: xoauth2, username: u", "invalid_value", "cannot be `xoauth2`");
+    auth("smtp", "type: xoauth2, username: u, token: { type: sas, token: x }", "invalid_value", "cannot be `sas`");
+}
+
 #[test]
 fn every_code_is_in_the_catalogue() {
     let sources = [include_str!("check.rs"), include_str!("references.rs"), include_str!("load.rs")];

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one link.
 
 mod architecture;
+mod auth;
 mod blueprints;
 mod calls;
 mod cli;
@@ -23,6 +24,7 @@ mod nodes;
 mod postgres;
 mod properties;
 mod readme;
+mod records;
 mod reload;
 mod reload_edits;
 mod reload_model;
@@ -31,6 +33,7 @@ mod reload_settings;
 mod simulation;
 mod smtp;
 mod smtp_flow;
+mod sql;
 mod store_care;
 mod support;
 mod synced;

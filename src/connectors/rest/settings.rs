@@ -76,6 +76,11 @@ fn auth_schema(plan: &Plan) -> Value {
         if let Some(Value::Array(required)) = schema.get_mut("required") {
             required.retain(|key| !defaults.iter().any(|(given, _)| key == given));
         }
+        let either = schema.get("x-one-of").and_then(Value::as_array);
+        let is_given = either.is_some_and(|keys| defaults.iter().any(|(given, _)| keys.iter().any(|key| key == given)));
+        if is_given && let Some(schema) = schema.as_object_mut() {
+            schema.remove("x-one-of");
+        }
         Some(schema)
     });
     let variants: Vec<Value> = variants.collect();

@@ -214,6 +214,12 @@ impl Dialect for Org {
         Reply::Http(HttpReply { status, headers: Vec::new(), body, retry_after: None })
     }
 
+    /// A field for our keys is what makes a repeated create known.
+    fn repeat(&self, operation: OperationKind) -> Option<Repeat> {
+        let is_known = operation == OperationKind::Create && self.external_id_field.is_some();
+        is_known.then_some(Repeat::Recognised)
+    }
+
     fn login(&self) -> Option<Effect> {
         Some(Effect::Http(super::http::get("limits")))
     }

@@ -81,6 +81,8 @@ fn a_create_is_an_upsert_where_a_field_holds_our_key() {
         let outcome = outcome.expect("ours");
         assert_eq!((outcome.outcome.as_deref(), outcome.possible_repeat), (Some("created"), false));
     }
+    assert_eq!(own.repeat(OperationKind::Create), Some(Repeat::Recognised));
+    assert_eq!((org(None).repeat(OperationKind::Create), own.repeat(OperationKind::Http)), (None, None));
     // Old versions answer 204 and no id.
     let replies = vec![answer(204, Value::Null), answer(200, json!({"Id": ID, "LastName": "Doe"}))];
     let outcome = ended(&own, &create(OnDuplicate::Ok), false, replies).0.expect("ours");

@@ -275,7 +275,8 @@ side is slow. `leadflow runs resubmit ID --from ACTION` goes on from there.
         "the mail server refused (smtp_NNN)",
         "\
 The code carries the server's reply: smtp_550. 4xx is tried again by the retry policy; 5xx fails at
-once. 550 to 553: an address is not accepted. 552, 554: the mail itself is not.
+once. 530, 534, 535: the login is not accepted, look at `auth` of the connection. 550 to 553: an address
+is not accepted. 552, 554: the mail itself is not.
 ",
     ),
     error(

@@ -43,6 +43,12 @@ impl Held {
         now < self.ends_at
     }
 
+    /// It is to be replaced now.
+    #[cfg(test)]
+    pub(super) fn make_due(&mut self) {
+        self.replace_at = Instant::now();
+    }
+
     /// A replacement failed at `now`: the next one is tried later, so that not every request waits for it.
     pub(super) fn put_off(&mut self, now: Instant) {
         let left = self.ends_at.saturating_duration_since(now);

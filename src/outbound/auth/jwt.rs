@@ -87,7 +87,7 @@ pub(super) mod tests {
     use crate::secret::Secret;
 
     /// A fresh key: as PKCS#8, as PKCS#1, and its public half.
-    fn fresh() -> (String, String, Vec<u8>) {
+    pub(in super::super) fn fresh() -> (String, String, Vec<u8>) {
         let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
         let der = pair.as_der().expect("a key");
         let der: &Pkcs8V1Der<'_> = &der;

@@ -97,3 +97,6 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     }
     digest.finalize().into()
 }
+
+#[cfg(test)]
+mod tests;

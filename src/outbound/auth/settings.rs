@@ -23,6 +23,7 @@ pub enum TokenSettings {
 /// `oauth2_client_credentials`.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-one-of" = ["tenant", "token_url"]))]
 pub struct ClientCredentials {
     /// The directory (tenant) id or domain at Microsoft Entra ID; stands for its `token_url`.
     #[serde(default)]
@@ -49,6 +50,7 @@ pub struct ClientCredentials {
 /// is kept in the store, and the one written here is used until there is a newer one.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-one-of" = ["tenant", "token_url"]))]
 pub struct RefreshToken {
     /// The directory (tenant) id or domain at Microsoft Entra ID; stands for its `token_url`.
     #[serde(default)]

@@ -42,7 +42,7 @@ pub struct Ticket {
 pub struct TokenSource {
     grant: Grant,
     /// Where the newest refresh token is kept, and under which key.
-    keeper: Option<(Arc<dyn TokenKeeper>, String)>,
+    pub(super) keeper: Option<(Arc<dyn TokenKeeper>, String)>,
     client: HttpTransport,
     state: Mutex<State>,
     /// Held by who asks the endpoint.
@@ -50,8 +50,8 @@ pub struct TokenSource {
 }
 
 #[derive(Default)]
-struct State {
-    held: Option<Held>,
+pub(super) struct State {
+    pub(super) held: Option<Held>,
     /// The generation of the newest token.
     generation: u64,
     /// Calls that have ended.
@@ -63,7 +63,7 @@ struct State {
     /// The newest refresh token that this process got.
     refresh_token: Option<Secret>,
     /// That one is not on disk yet.
-    unkept: bool,
+    pub(super) unkept: bool,
 }
 
 impl State {
@@ -277,7 +277,7 @@ impl TokenSource {
         self.grant.endpoint.as_ref().and_then(Url::host_str).unwrap_or_default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,8 @@ use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
 use crate::store::{
-    FlowText, KeySlot, Live, LiveChange, LiveRow, PruneBefore, RecordRow, RejectedCaps, RejectedRow, TextId,
+    FlowText, KeySlot, Live, LiveChange, LiveRow, Picking, PruneBefore, RecordQuery, RecordRow, RejectedCaps,
+    RejectedRow, TextId,
 };
 
 /// Hexadecimal digits of a whole id.
@@ -87,6 +88,16 @@ impl State {
     fn slot(&mut self, flow: String, slot: String, now: Micros) -> &mut KeySlot {
         let fresh = KeySlot { flow: flow.clone(), slot: slot.clone(), version: 1, created_at: now, last_used_at: None };
         self.keys.entry((flow, slot)).or_insert(fresh)
+    }
+
+    pub(super) fn pick_records(&self, query: RecordQuery) -> Vec<RecordRow> {
+        let (connection, entity, id) = (query.connection.clone(), query.entity.clone(), query.id.clone());
+        let fits = |row: &&RecordRow| {
+            row.connection == connection && row.entity == entity && id.as_ref().is_none_or(|id| row.id == *id)
+        };
+        let mut picking = Picking::new(query);
+        self.records.iter().rev().filter(fits).for_each(|row| picking.look_at(row.clone()));
+        picking.rows()
     }
 
     pub(super) fn newest_records(&self, fits: impl Fn(&RecordRow) -> bool, limit: usize) -> Vec<RecordRow> {

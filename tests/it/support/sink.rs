@@ -19,13 +19,22 @@ pub(crate) struct Sink {
 impl Sink {
     /// Starts one; `mode` is `starttls`, `tls` or `plain`. The login is `lead` / `secret`, except for `plain`.
     pub(crate) fn start(mode: &str) -> Self {
+        Self::start_with(&[mode])
+    }
+
+    /// Starts one that takes a token of `lead@contoso.example` if `url`, asked with it, answers 200.
+    pub(crate) fn with_tokens(url: &str) -> Self {
+        Self::start_with(&["xoauth2", url])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for mails");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/counterparts/smtp_sink.py");
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut process = Command::new(python())
             .arg(script)
             .arg(folder.path())
-            .arg(mode)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -128,6 +128,13 @@ async fn a_refused_password_names_the_fix() {
 }
 
 #[tokio::test]
+async fn a_password_is_not_shown_to_a_server_that_wants_a_token() {
+    let (code, class, message) = failed("EHLO", Then::Say("250-fake\r\n250 AUTH XOAUTH2")).await;
+    assert_eq!((code.as_str(), class), ("smtp_auth", Class::Terminal));
+    assert!(message.contains("takes no password"), "{message}");
+}
+
+#[tokio::test]
 async fn only_a_mail_on_the_way_may_have_been_delivered() {
     for word in ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA"] {
         let (_, class, _) = failed(word, Then::Drop).await;
