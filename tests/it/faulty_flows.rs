@@ -41,6 +41,7 @@ fn compile(file: &str, text: &str) -> flow::Compiled {
     let environment = Environment {
         catalogue: &catalogue,
         connections: Some(&connections),
+        connections_decided: &[],
         schemas_known: &[SCHEMA_FILE.to_owned()],
         blueprints_known: &[],
         actions_per_flow_max: 500,

@@ -5,6 +5,8 @@ mod auth;
 mod blueprints;
 mod calls;
 mod cli;
+mod connections;
+mod connections_shown;
 mod constructs;
 mod containers;
 mod containers_again;
