@@ -57,10 +57,13 @@ impl OpenConnection {
 
     /// The connection `name` of the kind `connector`, with no wishes of its own.
     pub fn new(name: &str, connector: &dyn Connector, opened: Opened, concurrency: usize) -> Self {
+        let declared = connector.spec().operations.iter();
+        let operations =
+            declared.map(|(kind, repeat)| (*kind, opened.dialect.repeat(*kind).unwrap_or(*repeat))).collect();
         Self {
             name: name.to_owned(),
             dialect: opened.dialect,
-            operations: connector.spec().operations.clone(),
+            operations,
             transport: opened.transport,
             concurrency,
             timeout: None,
