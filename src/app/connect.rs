@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sha2::{Digest, Sha256};
 
 use crate::clock::Fut;
 use crate::connectors::{self, Connector, Opened as OpenedKind, Reach, Registry};
@@ -42,6 +43,28 @@ impl MadeOf {
             && Arc::ptr_eq(&self.connector, &other.connector)
     }
 }
+
+impl MadeOf {
+    /// Tells these settings from others: what is known of a connection (throttled, held) holds for one of them. Short,
+    /// since it stands in the store and secrets are part of it.
+    fn digest(&self, name: &str) -> String {
+        let Connection { kind, settings, allow_private, .. } = &self.connection;
+        let mut digest = Sha256::new();
+        for part in [name, kind, &settings.to_string(), &allow_private.join(",")] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        for authority in &self.authorities {
+            digest.update((authority.len() as u64).to_le_bytes());
+            digest.update(authority);
+        }
+        let whole = digest.finalize();
+        whole[..DIGEST_BYTES].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+}
+
+/// Bytes of a settings digest: enough to tell a few settings apart.
+const DIGEST_BYTES: usize = 6;
 
 /// Every connection of the settings.
 pub(super) fn connections(settings: &Settings) -> anyhow::Result<Connections> {
@@ -156,6 +179,9 @@ impl Common {
         Ok(OpenConnection {
             timeout: connection.timeout,
             retry: connection.retry,
+            rate: connection.rate,
+            on_unknown: connection.on_unknown,
+            settings_digest: made_of.digest(name),
             ..OpenConnection::new(name, connector.as_ref(), opened, reach.concurrency)
         })
     }

@@ -88,7 +88,12 @@ pub async fn resubmit(
             vec![again::from_action(&stored, origin_flow, text, action, now)?]
         }
     };
-    keep(store, new).await
+    let runs = keep(store, new).await?;
+    if !stored.run.status.is_final() {
+        // It is held because nobody knew whether an action was done: now somebody has decided, and the new run goes on.
+        store.request_cancel(run, now).await?;
+    }
+    Ok(runs)
 }
 
 /// Makes the runs of a refused request, on the flow as it is on disk now. The inner error: it is refused again.

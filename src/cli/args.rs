@@ -71,6 +71,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Records,
     },
+    /// Show how each connection stands
+    Connections(Connections),
     /// List the flows
     Flows(Flows),
     /// Print the complete URL of a flow
@@ -127,8 +129,6 @@ pub(super) enum Later {
     #[command(hide = true)]
     Import(Rest),
     #[command(hide = true)]
-    Connections(Rest),
-    #[command(hide = true)]
     Alerts(Rest),
     #[command(hide = true)]
     Selftest(Rest),
@@ -141,11 +141,18 @@ impl Later {
             Self::New(_) => "new",
             Self::Test(_) => "test",
             Self::Import(_) => "import",
-            Self::Connections(_) => "connections",
             Self::Alerts(_) => "alerts",
             Self::Selftest(_) => "selftest",
         }
     }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  leadflow connections\n  leadflow connections --json")]
+pub(super) struct Connections {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod args;
 mod beside;
 mod check;
 mod completions;
+mod connections;
 mod context;
 mod credentials;
 mod diff;
@@ -83,6 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Send(args) => send::run(global, &args),
         Command::Runs { command } => runs::run(global, command),
         Command::Records { command } => records::run(global, command),
+        Command::Connections(args) => connections::run(global, &args),
         Command::Flows(args) => flows::run(global, &args),
         Command::Url(args) => url::run(global, &args),
         Command::Reload(args) => reload::run(global, &args),

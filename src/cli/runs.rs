@@ -6,9 +6,10 @@ use crate::app;
 use crate::clock::{self, Clock, SystemClock};
 use crate::ids::RunId;
 use crate::run::RunStatus;
+use crate::server::connections::waiting_text;
 use crate::server::view;
 use crate::settings::Settings;
-use crate::store::{CancelAnswer, RunFilter, StoredRun};
+use crate::store::{CancelAnswer, ConnectionState, RunFilter, StoredRun};
 
 pub(super) fn run(global: &Global, command: Runs) -> anyhow::Result<Exit> {
     if let Runs::Export(_) = command {
@@ -33,11 +34,13 @@ fn list(settings: &Settings, args: &RunsList) -> anyhow::Result<Exit> {
     let statuses = args.status.iter().map(|text| status(text)).collect::<Result<Vec<_>, _>>()?;
     let store = context::store_to_read(settings)?;
     let filter = RunFilter { flow: args.flow.clone(), statuses, before: None, limit: args.limit };
-    let runs = context::block_on(store.list_runs(filter))??;
+    let (runs, states) =
+        context::block_on(async { anyhow::Ok((store.list_runs(filter).await?, store.connections().await?)) })??;
+    let now = SystemClock.now();
     if args.json {
-        output::json(&runs.iter().map(view::run_summary).collect());
+        output::json(&view::run_list_json(&runs, &states, now));
     } else {
-        output::answer(&table(&runs, SystemClock.now()));
+        output::answer(&table(&runs, &states, now));
     }
     Ok(Exit::Fine)
 }
@@ -49,7 +52,7 @@ fn status(text: &str) -> anyhow::Result<RunStatus> {
     })
 }
 
-fn table(runs: &[StoredRun], now: clock::Micros) -> String {
+fn table(runs: &[StoredRun], states: &[ConnectionState], now: clock::Micros) -> String {
     if runs.is_empty() {
         return "no runs: post a lead (leadflow send FLOW)\n".into();
     }
@@ -59,6 +62,7 @@ fn table(runs: &[StoredRun], now: clock::Micros) -> String {
         let mut actions: Vec<String> =
             view::standing(steps).iter().map(|(name, status)| format!("{name} {}", status.as_str())).collect();
         actions.extend(run.is_test.then(|| "(test lead)".to_owned()));
+        actions.extend(waiting_text(run, states, now).map(|reason| format!("({reason})")));
         actions.extend(run.code.as_ref().map(|code| format!("({code})")));
         actions.extend(run.duplicate_of.map(|first| format!("(of …{})", first.short())));
         rows.push(vec![

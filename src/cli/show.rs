@@ -16,9 +16,10 @@ use crate::ids::RunId;
 use crate::library::load;
 use crate::run::blocks::causes;
 use crate::run::{RunState, RunStatus, Step, StepKey, StepStatus};
+use crate::server::connections::waiting_text;
 use crate::server::view;
 use crate::settings::Settings;
-use crate::store::{RunRow, StepRow, Store, StoredRun};
+use crate::store::{ConnectionState, RunRow, StepRow, Store, StoredRun};
 
 /// Characters of inputs and outputs on a line; `--json` has all of them.
 const VALUE_CHARS_MAX: usize = 160;
@@ -52,6 +53,7 @@ struct Look<'a> {
     pinned: Option<&'a Pinned>,
     /// The digest of the flow as it is on disk now.
     live: Option<String>,
+    states: Vec<ConnectionState>,
     outbox: PathBuf,
     now: Micros,
 }
@@ -60,14 +62,15 @@ struct Look<'a> {
 pub(super) async fn run(settings: &Settings, store: &dyn Store, run: RunId, json: bool) -> anyhow::Result<Exit> {
     let stored = store.run(run).await?.ok_or_else(|| anyhow::anyhow!("there is no run {run}"))?.hidden();
     let pinned = pinned(store, stored.run.text_id).await?;
+    let (states, now) = (store.connections().await?, SystemClock.now());
     if json {
         let kinds = pinned.as_ref().map(Pinned::kinds).unwrap_or_default();
-        output::json(&view::run_detail(&stored, &kinds));
+        output::json(&view::run_detail(&stored, &kinds, &states, now));
     } else {
         let live = load::load_one(&settings.sources(), &stored.run.flow)
             .ok()
             .and_then(|loaded| loaded.flow.as_ref().map(|flow| flow.digest.clone()));
-        let look = Look { pinned: pinned.as_ref(), live, outbox: settings.outbox(), now: SystemClock.now() };
+        let look = Look { pinned: pinned.as_ref(), live, states, outbox: settings.outbox(), now };
         output::answer(&look.text(&stored));
     }
     Ok(exit(stored.run.status))
@@ -93,6 +96,9 @@ impl Look<'_> {
         let run = &stored.run;
         let mut text = self.head(run);
         text.push_str(&lead(run));
+        if let Some(reason) = waiting_text(run, &self.states, self.now) {
+            let _ = writeln!(text, "waits: {reason}");
+        }
         for line in lineage(run) {
             let _ = writeln!(text, "{line}");
         }
@@ -306,6 +312,9 @@ fn tries(step: &StepRow) -> String {
 
 /// How to repeat what failed.
 fn advice(run: &RunRow, steps: &[StepRow], flow: Option<&Flow>) -> String {
+    if run.status == RunStatus::Held && run.code.as_deref() == Some("unknown_outcome") {
+        return undecided(run, steps);
+    }
     if !matches!(run.status, RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled) {
         return String::new();
     }
@@ -330,6 +339,17 @@ fn advice(run: &RunRow, steps: &[StepRow], flow: Option<&Flow>) -> String {
         many => format!("   ({} and {more} more are not repeated)", many.join(", ")),
     };
     format!("again from the failed action: leadflow runs resubmit {id} --from {failed}{kept}\n")
+}
+
+/// What to do about a run that stands because nobody knows whether an action was done.
+fn undecided(run: &RunRow, steps: &[StepRow]) -> String {
+    let id = run.run_id.short();
+    let open = steps.iter().find(|step| step.status == StepStatus::Waiting && step.possible_repeat);
+    let Some(open) = open else { return format!("not to be done again: leadflow runs cancel {id}\n") };
+    format!(
+        "if it was not done, do it again: leadflow runs resubmit {id} --from {}\nif it was done: leadflow runs cancel {id}\n",
+        open.name
+    )
 }
 
 /// The action to start from: the first failure that nobody handled, inside the containers that it made fail; else the

@@ -108,19 +108,19 @@ impl<'a> Asked<'a> {
 
     /// A system's word that may be told: its code, and our own fields that its message names.
     pub(super) fn said(self, code: &str, message: &str) -> Option<String> {
-        let mut said = self.code(code)?;
+        let mut said = code_word(code)?;
         let names = self.fields().map(|fields| named(message, fields)).unwrap_or_default();
         if !names.is_empty() {
             said = format!("{said} (field {})", names.join(", "));
         }
         Some(said)
     }
+}
 
-    /// A code is a word: whatever else stands in its place could be anything.
-    fn code(self, code: &str) -> Option<String> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        (!code.is_empty() && code.len() <= CODE_CHARS_MAX && code.chars().all(fits)).then(|| code.to_owned())
-    }
+/// A code is a word: whatever else stands in its place could be anything.
+fn code_word(code: &str) -> Option<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (!code.is_empty() && code.len() <= CODE_CHARS_MAX && code.chars().all(fits)).then(|| code.to_owned())
 }
 
 impl fmt::Display for Asked<'_> {
@@ -165,7 +165,7 @@ pub(super) fn name(name: &str) -> Result<&str, Failure> {
     if is_name && !name.contains("..") {
         return Ok(name);
     }
-    Err(Failure::terminal("bad_name", "an entity or field has a name that this system cannot have; see the flow"))
+    Err(Failure::terminal("bad_field_name", "an entity or field has a name that this system cannot have; see the flow"))
 }
 
 /// The names of `select`, with commas between.
@@ -233,7 +233,7 @@ mod tests {
             assert!(name(good).is_ok(), "{good}");
         }
         for bad in ["", "a b", "a'b", "a)", "../x", "a..b", "1a", "a?b", "a,b"] {
-            assert_eq!(name(bad).expect_err("no name").code, "bad_name", "{bad}");
+            assert_eq!(name(bad).expect_err("no name").code, "bad_field_name", "{bad}");
         }
         assert_eq!(encoded("a'b/../?ü"), "a%27b%2F..%2F%3F%C3%BC");
     }

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::clock::Micros;
-use crate::flow::catalogue::ConnectorSpec;
+use crate::flow::catalogue::{ConnectorSpec, OperationKind, Repeat};
 pub use crate::flow::declared::declared;
 use crate::ids::{IdempotencyKey, RunId};
 use crate::outbound::http::HttpClientSettings;
@@ -231,6 +231,13 @@ pub trait Dialect: Send + Sync {
     fn on_reply(&self, operation: &Operation, cx: &OpContext<'_>, talk: &mut Talk, reply: Reply) -> Progress;
     /// What a dry run takes for the answer to `effect`, the `talk.n`-th of its try.
     fn simulate(&self, operation: &Operation, cx: &OpContext<'_>, talk: &Talk, effect: &Effect) -> Reply;
+
+    /// Whether a repeat of `operation` is harmless on this very connection, where its settings decide that; `None`: as its
+    /// kind declares.
+    fn repeat(&self, operation: OperationKind) -> Option<Repeat> {
+        let _ = operation;
+        None
+    }
 
     /// The cheapest call that proves that the connection lets us in, and changes nothing; `None`: there is none.
     fn login(&self) -> Option<Effect> {

@@ -78,6 +78,7 @@ pub(super) async fn work(engine: Arc<Engine>) {
 /// next pass is due, if one was made.
 async fn look(engine: &Arc<Engine>, lease: &Arc<Lease>, due: bool) -> StoreResult<Option<Micros>> {
     let changed = engine.store.changed_elsewhere().await?;
+    engine.ports.health.exchange(changed).await?;
     if due || changed {
         for run in engine.store.cancel_requests(lease.owner()).await? {
             engine.cancel_active(run);
@@ -130,6 +131,7 @@ async fn pass(engine: &Arc<Engine>, lease: &Arc<Lease>) -> StoreResult<Micros> {
             }
             continue;
         }
+        engine.ports.health.probe(&lane.lane).await?;
         let taken = engine.ports.lanes.reserve(&lane.lane, due.min(CLAIM_LANE_MAX).min(room));
         room -= taken.len();
         if !taken.is_empty() {
@@ -168,7 +170,8 @@ fn settle_backlogs(engine: &Engine, lanes: &[LaneState], claimed: &[StoredRun], 
         engine.wake.notify_one();
     }
     let next = lanes.iter().filter_map(|lane| lane.next_due_at).min().unwrap_or(Micros::MAX);
-    next.min(now + micros(FULL_POLL))
+    let ready = engine.ports.lanes.ready_at().unwrap_or(Micros::MAX);
+    next.min(ready).min(now + micros(FULL_POLL))
 }
 
 impl Engine {

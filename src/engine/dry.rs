@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::actor::{Actor, Seed};
 use super::answers::Answers;
 use super::dedupe::{self, Key};
+use super::health::Health;
 use super::lanes::Lanes;
 use super::lease::Lease;
 use super::ports::{CallEnd, Connections, Drain, Journal, Limits, Mocks, Ports};
@@ -142,13 +143,16 @@ impl Kit {
     }
 
     fn ports(&self, memory: Arc<Memory>, mocks: Mocks, drain: watch::Receiver<Drain>) -> Ports {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(self.now));
+        let lanes = Lanes::new(usize::MAX, Arc::clone(&clock), Arc::new(Notify::new()));
         Ports {
             journal: memory,
             effects: Arc::clone(&self.effects),
             library: Arc::clone(&self.library),
             connections: ArcSwap::from_pointee(self.connections.clone()),
-            clock: Arc::new(ManualClock::new(self.now)),
-            lanes: Lanes::new(usize::MAX, Arc::new(Notify::new())),
+            health: Arc::new(Health::new(None, Arc::clone(&clock), Arc::clone(&lanes))),
+            clock,
+            lanes,
             answers: Answers::default(),
             bounds: ArcSwap::from_pointee(self.limits.clone()),
             environment: self.environment.clone(),

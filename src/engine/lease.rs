@@ -114,6 +114,11 @@ impl Lease {
         }
     }
 
+    /// Whether the life is over.
+    pub(super) fn is_lost(&self) -> bool {
+        *self.trust.borrow() == Trust::Lost
+    }
+
     /// Waits until the lease may be trusted; `false`: never again.
     pub(super) async fn trusted(&self) -> bool {
         let mut trust = self.trust.subscribe();

@@ -9,6 +9,7 @@ pub mod answers;
 mod claim;
 mod dedupe;
 pub mod dry;
+pub mod health;
 pub mod lanes;
 pub mod lease;
 mod maintain;
@@ -41,6 +42,7 @@ use crate::store::Store;
 use crate::triggers::request::Problem;
 use actor::Actor;
 use answers::Answers;
+use health::Health;
 use lanes::Lanes;
 use lease::{Lease, LeaseReport};
 use ports::{Connections, Drain, Limits, Ports, StoreJournal};
@@ -198,7 +200,8 @@ impl Engine {
     pub fn with_dice(config: Config, dice: fn() -> f64) -> Arc<Self> {
         let wake = Arc::new(Notify::new());
         let (drain, drain_seen) = watch::channel(Drain::No);
-        let lanes = Lanes::new(config.limits.workers, Arc::clone(&wake));
+        let lanes = Lanes::new(config.limits.workers, Arc::clone(&config.clock), Arc::clone(&wake));
+        let health = Health::new(Some(Arc::clone(&config.store)), Arc::clone(&config.clock), Arc::clone(&lanes));
         let engine = Arc::new(Self {
             ports: Arc::new(Ports {
                 journal: Arc::new(StoreJournal(Arc::clone(&config.store))),
@@ -207,6 +210,7 @@ impl Engine {
                 connections: ArcSwap::from_pointee(Connections::new()),
                 clock: config.clock,
                 lanes,
+                health: Arc::new(health),
                 answers: Answers::default(),
                 bounds: ArcSwap::from_pointee(config.limits),
                 environment: config.environment.map_or(Value::Null, Value::String),
@@ -241,9 +245,10 @@ impl Engine {
         for (name, connection) in &connections {
             // Plain HTTP has a lane for each host instead.
             if !name.is_empty() {
-                self.ports.lanes.set_slots(name, connection.concurrency);
+                self.ports.lanes.set_bounds(name, connection.concurrency, connection.rate);
             }
         }
+        self.ports.health.set_connections(&connections);
         self.ports.connections.store(Arc::new(connections));
     }
 
@@ -254,8 +259,10 @@ impl Engine {
         self.retention.store(Arc::new(retention));
     }
 
-    /// Lets runs go on that were held because their connection was not there.
+    /// After new connections: lets runs go on that were held because theirs was not there, and takes over what is known
+    /// of them. What was known under other settings holds no more.
     pub async fn release_connections(&self) -> crate::store::StoreResult<u64> {
+        self.ports.health.seen(false).await?;
         let released = self.store.release_held("connection_missing", None, self.ports.clock.now()).await?;
         self.wake.notify_one();
         Ok(released)
@@ -282,6 +289,7 @@ impl Engine {
         for code in ["connection_missing", "flow_text_unreadable"] {
             self.store.release_held(code, None, now).await?;
         }
+        self.ports.health.seen(true).await?;
         tokio::spawn(lease::keep(Arc::clone(self)));
         tokio::spawn(lease::rescue_now_and_then(Arc::clone(self)));
         tokio::spawn(claim::work(Arc::clone(self)));
@@ -311,6 +319,13 @@ impl Engine {
         self.wake.notify_one();
         // A run that waits in the store is taken up by the next life: its request need not wait for that.
         self.ports.answers.retain(|run| self.is_active(run));
+        self.finish_or_give_up(grace).await;
+        if let Err(error) = self.ports.health.exchange(true).await {
+            tracing::warn!(%error, "cannot keep when connections last worked");
+        }
+    }
+
+    async fn finish_or_give_up(&self, grace: Duration) {
         if tokio::time::timeout(grace, self.until_idle()).await.is_err() {
             tracing::warn!(runs = self.active_runs(), "grace time is over; giving up effects in flight");
             self.drain.send_replace(Drain::GiveUp);

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::Health;
+use super::lanes::Lanes;
 use super::lease::Lease;
 use super::ports::OpenConnection;
 use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::connectors::{OpContext, Operation, Outcome, Progress, Talk};
 use crate::ids::IdempotencyKey;
 use crate::outbound::{Call, Effect, Effects, Reply};
@@ -28,10 +31,30 @@ pub(super) struct Attempt {
     pub(super) effect: Effect,
     pub(super) timeout: Duration,
     pub(super) possible_repeat: bool,
+    /// The lane of its slot, and whether it finds out for the others.
+    pub(super) lane: String,
+    pub(super) probe: bool,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) health: Arc<Health>,
+}
+
+/// Performs the try, and tells everybody what it learned of the connection before it has ended.
+pub(super) async fn attempt(attempt: Attempt) -> Result<Outcome, Failure> {
+    let (health, connection) = (Arc::clone(&attempt.health), Arc::clone(&attempt.connection));
+    let (lane, probe, began_at) = (attempt.lane.clone(), attempt.probe, attempt.clock.now());
+    let lease = Arc::clone(&attempt.lease);
+    let result = perform(attempt).await;
+    if lease.is_lost() {
+        // Nobody commits this, and it may tell of this node only.
+        return result;
+    }
+    health.report(&connection, &lane, began_at, probe, &result).await;
+    result
 }
 
 /// Performs the try. The deadline is round all of its effects together.
-pub(super) async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
+async fn perform(attempt: Attempt) -> Result<Outcome, Failure> {
     if !attempt.lease.trusted().await {
         return Err(lease_lost());
     }
@@ -77,6 +100,9 @@ async fn drive(attempt: Attempt) -> Result<Outcome, Failure> {
         }
         talk.n = n;
         talk.key = key(n);
+        if n > 0 {
+            attempt.lanes.charge(&attempt.lane);
+        }
         let simulated = connection.dialect.simulate(&attempt.operation, &cx, &talk, &effect);
         let reply: Reply = attempt
             .effects

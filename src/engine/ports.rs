@@ -9,11 +9,13 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::answers::Answers;
+use super::health::Health;
 use super::lanes::Lanes;
 use super::lease::LEASE_TTL;
 use crate::clock::{Clock, Fut};
 use crate::connectors::{Connector, Dialect, Opened};
 use crate::flow::catalogue::{OperationKind, Repeat};
+use crate::flow::format::OnUnknown;
 use crate::flow::retry::RetryPolicy;
 use crate::ids::RunId;
 use crate::library::Library;
@@ -21,6 +23,7 @@ use crate::outbound::{Effects, Transport};
 use crate::run::{Failure, RunStatus};
 use crate::store::{RunCommit, Store, StoreResult, StoredRun};
 use crate::template;
+use crate::units::Rate;
 
 /// A connection ready to be used.
 pub struct OpenConnection {
@@ -38,19 +41,36 @@ pub struct OpenConnection {
     pub timeout: Option<Duration>,
     /// Retry, for actions that say nothing themselves.
     pub retry: Option<RetryPolicy>,
+    /// Calls in a time; several nodes share it.
+    pub rate: Option<Rate>,
+    /// What an unknown outcome means, for actions that say nothing themselves.
+    pub on_unknown: Option<OnUnknown>,
+    /// Tells its settings from others without telling them: what is known of it holds for these.
+    pub settings_digest: String,
 }
 
 impl OpenConnection {
+    /// Whether a repeat of `operation` may act twice.
+    pub fn repeats_unsafely(&self, operation: OperationKind) -> bool {
+        self.operations.iter().any(|(kind, repeat)| *kind == operation && *repeat == Repeat::Unsafe)
+    }
+
     /// The connection `name` of the kind `connector`, with no wishes of its own.
     pub fn new(name: &str, connector: &dyn Connector, opened: Opened, concurrency: usize) -> Self {
+        let declared = connector.spec().operations.iter();
+        let operations =
+            declared.map(|(kind, repeat)| (*kind, opened.dialect.repeat(*kind).unwrap_or(*repeat))).collect();
         Self {
             name: name.to_owned(),
             dialect: opened.dialect,
-            operations: connector.spec().operations.clone(),
+            operations,
             transport: opened.transport,
             concurrency,
             timeout: None,
             retry: None,
+            rate: None,
+            on_unknown: None,
+            settings_digest: String::new(),
         }
     }
 }
@@ -214,6 +234,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Slots and backlog of every connection.
     pub lanes: Arc<Lanes>,
+    /// What is known of every connection.
+    pub health: Arc<Health>,
     /// Requests that wait for `respond`.
     pub answers: Answers,
     /// Bounds; they may change while the engine runs: read them with [`Ports::limits`].

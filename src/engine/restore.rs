@@ -11,7 +11,7 @@ use crate::run::{Identity, RunState, Step, StepKey, StepStatus, Try};
 use crate::store::{RunRow, StepRow, StoredRun};
 
 /// The outcome of a try that nobody saw end.
-const UNKNOWN: &str = "unknown_outcome";
+pub(super) const UNKNOWN: &str = "unknown_outcome";
 
 /// The identity of a stored run.
 pub(super) fn identity(run: &RunRow) -> Identity {

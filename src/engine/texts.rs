@@ -71,6 +71,7 @@ pub fn compile_pinned(bundle: &str, catalogue: &Catalogue) -> Result<Flow, Strin
     let environment = Environment {
         catalogue,
         connections: None,
+        connections_decided: &[],
         schemas_known: &[],
         blueprints_known: &[],
         actions_per_flow_max: usize::MAX,

@@ -128,6 +128,12 @@ pub enum Repeat {
     Unsafe,
 }
 
+/// Whether an HTTP request with this method may be sent again: it changes nothing, or the same however often (RFC 9110,
+/// 9.2.2).
+pub fn is_repeatable_method(method: &str) -> bool {
+    ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].iter().any(|one| one.eq_ignore_ascii_case(method))
+}
+
 /// One connector type, declared once by its file in `connectors/`.
 #[derive(Debug, Clone)]
 pub struct ConnectorSpec {

@@ -211,9 +211,20 @@ pub struct CommonKeys {
     /// Hides its inputs, its outputs or both in history, dry runs and the API, with everything that is made of them.
     #[schemars(length(min = 1), extend("x-fixed" = true), example = serde_json::json!(["inputs", "outputs"]))]
     pub secure: Option<Vec<SecureFile>>,
-    /// What to do when it is not known whether a try succeeded.
-    #[schemars(extend("x-not-yet" = "until then, an unknown outcome is tried again with the same key"))]
-    pub on_unknown: Option<Value>,
+    /// What to do when nobody knows whether a try was done, and doing it again may do it twice. `retry` (default): try
+    /// again, and flag the run as a possible repeat. `hold`: stop the run until somebody decides.
+    #[schemars(extend("x-fixed" = true, "default" = "retry"))]
+    pub on_unknown: Option<OnUnknown>,
+}
+
+/// What an unknown outcome means where a repeat may act twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnknown {
+    /// The action is tried again, and the run is flagged as a possible repeat.
+    Retry,
+    /// The run is held until somebody decides.
+    Hold,
 }
 
 /// What an action hides.

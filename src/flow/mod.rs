@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use self::format::OnUnknown;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::schema::{BodySchema, Validation};
 use crate::template::{PathRef, Template, Tree};
@@ -269,6 +270,8 @@ pub struct Action {
     pub retry: Option<RetryPolicy>,
     /// Per try, if it says so itself; else its connection's, else the default.
     pub timeout: Option<Duration>,
+    /// What an unknown outcome means, if it says so itself; else its connection's, else another try.
+    pub on_unknown: Option<OnUnknown>,
     /// Whether its inputs must be journalled before the first send, because a second rendering could differ.
     pub volatile: bool,
     /// Paths from outside whose values must not all be blank (`create_record`: those that `fields` uses).
@@ -311,6 +314,8 @@ pub struct Environment<'a> {
     /// Connections of leadflow.yaml: name to connector type. `None`: not known here (a pinned text is compiled
     /// again), so connections are not checked.
     pub connections: Option<&'a BTreeMap<String, String>>,
+    /// Those of them that say themselves what an unknown outcome means.
+    pub connections_decided: &'a [String],
     /// Names of all schema files, for suggestions; the bundle holds only those that the flow names.
     pub schemas_known: &'a [String],
     /// Names of all blueprints, for suggestions.

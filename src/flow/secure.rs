@@ -189,6 +189,7 @@ mod tests {
         let environment = Environment {
             catalogue: &catalogue,
             connections: None,
+            connections_decided: &[],
             schemas_known: &[],
             blueprints_known: &[],
             actions_per_flow_max: 50,

@@ -41,6 +41,8 @@ pub struct Sources {
     pub blueprints: PathBuf,
     /// Connections: name to connector type.
     pub connections: BTreeMap<String, String>,
+    /// Those that say themselves what an unknown outcome means.
+    pub connections_decided: Vec<String>,
     /// `parameters:` of leadflow.yaml.
     pub parameters: serde_json::Value,
     /// `defaults:` of leadflow.yaml.
@@ -57,7 +59,7 @@ impl Sources {
     /// Of everything in the settings that a flow is compiled against.
     fn fingerprint(&self) -> Hash {
         let defaults = serde_json::to_vec(&self.defaults).unwrap_or_default();
-        let connections = serde_json::to_vec(&self.connections).unwrap_or_default();
+        let connections = serde_json::to_vec(&(&self.connections, &self.connections_decided)).unwrap_or_default();
         let limits = format!("{} {}", self.actions_per_flow_max, self.nesting_max);
         let parameters = self.parameters.to_string();
         let kinds = self.catalogue.connectors.iter().map(|spec| (&spec.kind, &spec.operations));
@@ -372,6 +374,7 @@ impl Round<'_> {
         let environment = Environment {
             catalogue: &self.sources.catalogue,
             connections: Some(&self.sources.connections),
+            connections_decided: &self.sources.connections_decided,
             schemas_known: schemas.names(),
             blueprints_known: blueprints.names(),
             actions_per_flow_max: self.sources.actions_per_flow_max,

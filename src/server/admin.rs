@@ -14,6 +14,8 @@ use hyper::body::Incoming;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
+use super::connections::{Listed, connections_json};
+use super::metrics::Counted;
 use super::problem::{Challenge, REQUEST_ID, Refusal, Reply, id_value, json_reply};
 use super::{Shared, ingress, limits, target, view};
 use crate::actions;
@@ -61,6 +63,7 @@ async fn respond(shared: &Shared, peer: IpAddr, head: &Parts, request_id: RunId)
         "/readyz" => Ok(ready(shared, request_id).await),
         "/metrics" => metrics(shared, request_id).await,
         "/api/v1/flows" => Ok(json_reply(StatusCode::OK, &view::flows_json(&shared.deps.library.live()), request_id)),
+        "/api/v1/connections" => connections(shared, request_id).await,
         "/api/v1/runs" => runs(shared, head, request_id).await,
         _ => match path.strip_prefix("/api/v1/runs/") {
             Some(id) => run(shared, id, request_id).await,
@@ -143,6 +146,11 @@ async fn ready(shared: &Shared, request_id: RunId) -> Reply {
     let store = shared.deps.store.ping().await;
     let draining = *shared.stop.borrow();
     let set = shared.deps.library.live();
+    // One that is down keeps no lead from being stored: it is told, and the node stays in service.
+    let connections = match listed(shared).await {
+        Ok(listed) => connections_json(&listed, shared.deps.clock.now()),
+        Err(_) => serde_json::Value::Null,
+    };
     let lease = shared.deps.accept.lease();
     // A lost lease takes nobody out of service: what is stored here meanwhile is taken up by whoever may work.
     let is_ready = store.is_ok() && !draining;
@@ -152,6 +160,7 @@ async fn ready(shared: &Shared, request_id: RunId) -> Reply {
         "store": store.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
         "lease": { "state": lease.state.as_str(), "owner": lease.owner, "lost": lease.lost },
         "draining": draining,
+        "connections": connections,
         "generation": set.generation,
         "digest": set.digest,
         "loaded_at": rfc3339(set.loaded_at),
@@ -167,13 +176,9 @@ async fn ready(shared: &Shared, request_id: RunId) -> Reply {
 async fn metrics(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
     let runs = shared.deps.store.counts().await.map_err(|error| unreadable(&error))?;
     let lanes = shared.deps.store.lanes(shared.deps.clock.now()).await.map_err(|error| unreadable(&error))?;
-    let text = shared.metrics.render(
-        &shared.deps.library,
-        &runs,
-        &lanes,
-        &shared.deps.accept.lease(),
-        shared.deps.clock.now(),
-    );
+    let connections = listed(shared).await?;
+    let counted = Counted { runs, lanes, connections, lease: shared.deps.accept.lease() };
+    let text = shared.metrics.render(&shared.deps.library, &counted, shared.deps.clock.now());
     let mut reply = Response::new(Full::new(Bytes::from(text)));
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     reply.headers_mut().insert(REQUEST_ID, id_value(request_id));
@@ -183,7 +188,21 @@ async fn metrics(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
 async fn runs(shared: &Shared, head: &Parts, request_id: RunId) -> Result<Reply, Refusal> {
     let filter = run_filter(&target::query(&head.uri))?;
     let runs = shared.deps.store.list_runs(filter).await.map_err(|error| unreadable(&error))?;
-    Ok(json_reply(StatusCode::OK, &view::run_list_json(&runs), request_id))
+    let states = shared.deps.store.connections().await.map_err(|error| unreadable(&error))?;
+    let shown = view::run_list_json(&runs, &states, shared.deps.clock.now());
+    Ok(json_reply(StatusCode::OK, &shown, request_id))
+}
+
+async fn connections(shared: &Shared, request_id: RunId) -> Result<Reply, Refusal> {
+    let shown = connections_json(&listed(shared).await?, shared.deps.clock.now());
+    Ok(json_reply(StatusCode::OK, &shown, request_id))
+}
+
+/// The connections of the settings as they stand.
+async fn listed(shared: &Shared) -> Result<Vec<Listed>, Refusal> {
+    let states = shared.deps.store.connections().await.map_err(|error| unreadable(&error))?;
+    let waiting = shared.deps.store.waiting_runs().await.map_err(|error| unreadable(&error))?;
+    Ok(super::connections::listed(&shared.controls.now().connections, &states, &waiting))
 }
 
 async fn run(shared: &Shared, part: &str, request_id: RunId) -> Result<Reply, Refusal> {
@@ -201,7 +220,9 @@ async fn run(shared: &Shared, part: &str, request_id: RunId) -> Result<Reply, Re
     let stored = shared.deps.store.run(id).await.map_err(|error| unreadable(&error))?;
     let stored = stored.ok_or_else(Refusal::not_found)?.hidden();
     let kinds = kinds(shared, stored.run.text_id).await?;
-    Ok(json_reply(StatusCode::OK, &view::run_detail(&stored, &kinds), request_id))
+    let states = shared.deps.store.connections().await.map_err(|error| unreadable(&error))?;
+    let shown = view::run_detail(&stored, &kinds, &states, shared.deps.clock.now());
+    Ok(json_reply(StatusCode::OK, &shown, request_id))
 }
 
 /// Names and types of the actions of a run's pinned text; none when it cannot be read any more, which the view bears.

@@ -14,6 +14,7 @@ use crate::settings::Limits;
 /// What holds now.
 pub(super) struct Hot {
     pub(super) public_url: Option<String>,
+    pub(super) connections: Vec<(String, String)>,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<address::Network>,
     pub(super) admin_token: Option<Secret>,
@@ -91,6 +92,7 @@ impl Hot {
                 grace: config.shutdown_grace,
             },
             public_url: config.public_url.clone(),
+            connections: config.connections.clone(),
             limits: limits.clone(),
             trusted_proxies,
             admin_token: config.admin_token.clone(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::connections::{Listed, Standing};
 use crate::clock::{MICROS_PER_SEC, Micros};
 use crate::engine::lease::{LeaseReport, LeaseState};
 use crate::library::{Library, Outcome};
@@ -58,14 +59,8 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub(super) fn render(
-        &self,
-        library: &Library,
-        runs: &[(RunStatus, u64)],
-        lanes: &[LaneState],
-        lease: &LeaseReport,
-        now: Micros,
-    ) -> String {
+    pub(super) fn render(&self, library: &Library, counted: &Counted, now: Micros) -> String {
+        let Counted { runs, lanes, connections, lease } = counted;
         let mut page = Page::default();
         page.family("leadflow_build_info", "gauge", "The version that runs.");
         page.sample("leadflow_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -102,16 +97,63 @@ impl Metrics {
         for (lane, flow) in lanes.iter().filter_map(|lane| Some((lane, gated_flow(&lane.lane)?))) {
             page.sample("leadflow_gate_waiting_runs", &[("flow", flow)], lane.due);
         }
+        page.connections(connections, now);
         page.lease(lease);
         page.library(library, now);
         page.0
     }
 }
 
+/// What the store counts.
+pub(super) struct Counted {
+    /// Runs by status.
+    pub(super) runs: Vec<(RunStatus, u64)>,
+    /// What is due, by lane.
+    pub(super) lanes: Vec<LaneState>,
+    /// How the connections stand.
+    pub(super) connections: Vec<Listed>,
+    /// How this node's lease stands.
+    pub(super) lease: LeaseReport,
+}
+
+/// The words for how a connection stands.
+const STATES: [&str; 4] = ["ok", "throttled", "open", "held"];
+
 #[derive(Default)]
 struct Page(String);
 
 impl Page {
+    /// How connections stand, what waits for them, and how often they were in trouble.
+    fn connections(&mut self, connections: &[Listed], now: Micros) {
+        self.family("leadflow_connection_state", "gauge", "1 for the state in which a connection is.");
+        for one in connections {
+            let word = Standing::of(one.state.as_ref(), now).word;
+            for state in STATES {
+                let labels = [("connection", one.name.as_str()), ("state", state)];
+                self.sample("leadflow_connection_state", &labels, u64::from(word == state));
+            }
+        }
+        self.family("leadflow_connection_waiting_runs", "gauge", "Runs that wait in the lane of a connection.");
+        for one in connections {
+            self.sample("leadflow_connection_waiting_runs", &[("connection", &one.name)], one.waiting);
+        }
+        let turns = "leadflow_connection_transitions_total";
+        self.family(turns, "counter", "How often a connection went into a state of trouble.");
+        for one in connections {
+            let times = one.state.as_ref().map(|state| state.times).unwrap_or_default();
+            for (state, count) in [("throttled", times.throttled), ("open", times.opened), ("held", times.held)] {
+                self.sample(turns, &[("connection", &one.name), ("state", state)], count);
+            }
+        }
+        let last = "leadflow_connection_last_success_seconds";
+        self.family(last, "gauge", "When a connection last worked, in seconds since 1970; absent: never.");
+        for one in connections {
+            if let Some(at) = one.state.as_ref().and_then(|state| state.last_ok_at) {
+                self.sample(last, &[("connection", &one.name)], (at / MICROS_PER_SEC).unsigned_abs());
+            }
+        }
+    }
+
     /// Whether this node may work.
     fn lease(&mut self, lease: &LeaseReport) {
         self.family("leadflow_lease", "gauge", "How the lease of this node stands: 1 for the state that it is in.");
@@ -166,6 +208,7 @@ mod tests {
     use super::*;
     use crate::diagnostic::{Diagnostic, Place};
     use crate::library::{FlowSet, Notice};
+    use crate::store::{ConnectionState, Said, Word};
 
     #[test]
     fn the_page_has_a_line_for_everything_counted() {
@@ -178,14 +221,19 @@ mod tests {
         assert!(metrics.alias_hit("old"));
         assert!(!metrics.alias_hit("old"));
         let lane = LaneState { lane: "c\"rm".into(), due: 3, next_due_at: None, inside: 0, inside_max: None };
-        let runs = [(RunStatus::Waiting, 2), (RunStatus::Queued, 1), (RunStatus::Failed, 5)];
+        let runs = vec![(RunStatus::Waiting, 2), (RunStatus::Queued, 1), (RunStatus::Failed, 5)];
+        let mut held = ConnectionState::new("crm", "d");
+        let said = Said { code: "http_401".into(), message: "no".into() };
+        held.note(1, &Word::Worked { began_at: 0 });
+        held.note(2, &Word::Credentials { said, probe: false });
+        let connections = vec![Listed { name: "crm".into(), kind: "http".into(), state: Some(held), waiting: 4 }];
         let library = Library::default();
         let finding = Diagnostic::new("needs_restart", Place::default(), "", "");
         let notices = vec![Notice { finding, since: 3_000_000 }];
         library.swap(FlowSet { generation: 7, notices, ..FlowSet::default() });
         library.counters().count(Outcome::KeptBack);
         let lease = LeaseReport { state: LeaseState::StoreUnreachable, owner: "a".into(), lost: 2 };
-        let page = metrics.render(&library, &runs, &[lane], &lease, 45_500_000);
+        let page = metrics.render(&library, &Counted { runs, lanes: vec![lane], connections, lease }, 45_500_000);
         for line in [
             "leadflow_requests_total{answer=\"202\"} 2",
             "leadflow_requests_total{answer=\"599\"} 1",
@@ -194,6 +242,11 @@ mod tests {
             "leadflow_runs{status=\"held\"} 0",
             "leadflow_active_runs 3",
             "leadflow_due_runs{connection=\"c\\\"rm\"} 3",
+            "leadflow_connection_state{connection=\"crm\",state=\"held\"} 1",
+            "leadflow_connection_state{connection=\"crm\",state=\"ok\"} 0",
+            "leadflow_connection_waiting_runs{connection=\"crm\"} 4",
+            "leadflow_connection_transitions_total{connection=\"crm\",state=\"held\"} 1",
+            "leadflow_connection_last_success_seconds{connection=\"crm\"} 0",
             "leadflow_lease{state=\"store_unreachable\"} 1",
             "leadflow_lease{state=\"held\"} 0",
             "leadflow_leases_lost_total 2",

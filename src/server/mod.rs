@@ -10,6 +10,7 @@ mod address;
 mod admin;
 mod answer;
 mod body;
+pub mod connections;
 mod controls;
 mod ingress;
 pub mod keys;
@@ -56,6 +57,8 @@ pub struct Config {
     pub admin_token: Option<Secret>,
     /// Proxies whose `X-Forwarded-For` is believed: addresses or networks.
     pub trusted_proxies: Vec<String>,
+    /// Name and type of every connection, for those who ask how they stand.
+    pub connections: Vec<(String, String)>,
     /// Limits, on both listeners.
     pub limits: Limits,
     /// How long requests in flight may take once the server stops.
@@ -70,6 +73,7 @@ impl From<&Settings> for Config {
             admin_listen: settings.admin_listen,
             admin_token: settings.admin_token.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
+            connections: settings.named_connections(),
             limits: settings.limits.clone(),
             shutdown_grace: settings.shutdown_grace,
         }

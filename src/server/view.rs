@@ -5,25 +5,29 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::connections::waiting_json;
 use crate::clock::{Micros, rfc3339};
 use crate::diagnostic::Diagnostic;
 use crate::flow::Flow;
 use crate::library::{FileState, FlowSet, Off, Standing, Verdict};
 use crate::run::{Failure, RunStatus, StepStatus, TriggerData};
-use crate::store::{RunRow, StepIo, StepRow, StoredRun};
+use crate::store::{ConnectionState, RunRow, StepIo, StepRow, StoredRun};
 
 /// The name and type of each action of a flow, in the order of the file: what a stored run does not hold itself.
 pub type Kinds = [(String, String)];
 
-/// `runs list --json`: [`run_summary`] of each, in the order given (the store's: newest first).
-pub fn run_list_json(runs: &[StoredRun]) -> Value {
-    runs.iter().map(run_summary).collect()
+/// `runs list --json`: [`run_summary`] of each, in the order given (the store's: newest first). `states` are the
+/// store's, as they are at `now`.
+pub fn run_list_json(runs: &[StoredRun], states: &[ConnectionState], now: Micros) -> Value {
+    runs.iter().map(|stored| run_summary(stored, states, now)).collect()
 }
 
 /// One item of `runs list --json`: `{run_id, flow, status, is_test, received_at, finished_at, duplicate_of,
-/// actions:{NAME: STATUS}}`. The status of an action inside a loop is the gravest of its iterations ([`gravity`]).
-pub fn run_summary(stored: &StoredRun) -> Value {
+/// waiting_for, actions:{NAME: STATUS}}`. `waiting_for` names the connection that keeps it waiting ([`waiting_json`]). The
+/// status of an action inside a loop is the gravest of its iterations ([`gravity`]).
+pub fn run_summary(stored: &StoredRun, states: &[ConnectionState], now: Micros) -> Value {
     let mut item = summary(&stored.run);
+    item.insert("waiting_for".into(), waiting_json(&stored.run, states, now));
     let actions = standing(&stored.steps).into_iter();
     let actions: Map<String, Value> = actions.map(|(name, status)| (name.to_owned(), json!(status.as_str()))).collect();
     item.insert("actions".into(), Value::Object(actions));
@@ -65,9 +69,10 @@ pub fn standing(steps: &[StepRow]) -> Vec<(&str, StepStatus)> {
 /// outputs, attempts, error, …}` in the order of `kinds`. Actions that have not started are `pending`; in a run that has
 /// ended, `skipped`. An action that
 /// `kinds` does not name has no type and stands at the end.
-pub fn run_detail(stored: &StoredRun, kinds: &Kinds) -> Value {
+pub fn run_detail(stored: &StoredRun, kinds: &Kinds, states: &[ConnectionState], now: Micros) -> Value {
     let run = &stored.run;
     let mut shown = summary(run);
+    shown.insert("waiting_for".into(), waiting_json(run, states, now));
     shown.insert("code".into(), json!(run.code));
     shown.insert("origin_run".into(), json!(run.origin_run));
     shown.insert("answer".into(), json!(run.answer));
@@ -341,9 +346,19 @@ mod tests {
 
     #[test]
     fn the_list_has_the_documented_keys() {
-        let listed = run_summary(&run(vec![step("a", "", 5), step("b", "00000001", 6)]));
+        let listed = run_summary(&run(vec![step("a", "", 5), step("b", "00000001", 6)]), &[], 0);
         let keys: Vec<&str> = listed.as_object().expect("object").keys().map(String::as_str).collect();
-        let wanted = ["run_id", "flow", "status", "is_test", "received_at", "finished_at", "duplicate_of", "actions"];
+        let wanted = [
+            "run_id",
+            "flow",
+            "status",
+            "is_test",
+            "received_at",
+            "finished_at",
+            "duplicate_of",
+            "waiting_for",
+            "actions",
+        ];
         assert_eq!(keys, wanted);
         assert_eq!(listed["actions"], json!({"a": "failed", "b": "failed"}));
         assert_eq!(listed["received_at"], "2023-11-14T22:13:20.000Z");
@@ -370,7 +385,7 @@ mod tests {
         let kinds = [("mail", "send_email"), ("each", "http"), ("last", "compose")]
             .map(|(name, kind)| (name.to_owned(), kind.to_owned()));
         let stored = run(vec![step("each", "00000000.00000002", 5), step("gone", "", 6), step("mail", "", 9)]);
-        let shown = run_detail(&stored, &kinds);
+        let shown = run_detail(&stored, &kinds, &[], 0);
         assert_eq!(shown["trigger"]["body"], json!({"b": 1}));
         assert_eq!(shown["trigger"]["query"], json!({"a": ["1", "2", "3"]}));
         let names: Vec<&str> =

@@ -13,6 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::flow::format::OnUnknown;
 use crate::flow::retry::{RetryKind, RetryPolicy};
 use crate::schema::Validation;
 use crate::secret::Secret;
@@ -303,7 +304,6 @@ pub(super) enum LogLevel {
 /// What every connection may have.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "keys with x-not-yet are declared so that the linter knows them")]
 pub(super) struct Common {
     /// The kind of system.
     #[serde(rename = "type")]
@@ -311,18 +311,14 @@ pub(super) struct Common {
     /// At most so many effects at once; default `limits.workers`.
     #[schemars(range(min = 1))]
     pub concurrency: Option<usize>,
-    /// At most so many effects in a time.
-    #[serde(default)]
-    #[schemars(extend("x-not-yet" = "a rate per connection"))]
-    pub rate: Value,
+    /// At most so many calls in a time, evenly spread: `10/s`, `100/m`.
+    pub rate: Option<Rate>,
     /// Per try; overrides `defaults.timeout`.
     pub timeout: Option<Span>,
     /// Overrides `defaults.retry`.
     pub retry: Option<Retry>,
-    /// What an unknown outcome means.
-    #[serde(default)]
-    #[schemars(extend("x-not-yet" = "on_unknown"))]
-    pub on_unknown: Value,
+    /// What an unknown outcome means where a repeat may act twice: `retry` (default) or `hold`.
+    pub on_unknown: Option<OnUnknown>,
     /// PEM files of further certificate authorities.
     pub ca: Option<Vec<String>>,
     /// Private addresses that it may reach although a value chose the host (networks or host names).

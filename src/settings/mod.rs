@@ -96,12 +96,24 @@ impl Settings {
             schemas: self.schemas.clone(),
             blueprints: self.blueprints(),
             connections: self.connections.iter().map(|(name, own)| (name.clone(), own.kind.clone())).collect(),
+            connections_decided: self.decided(),
             parameters: self.parameters.clone(),
             defaults: self.defaults.clone(),
             actions_per_flow_max: self.limits.actions_per_flow,
             nesting_max: self.limits.nesting,
             catalogue: Arc::clone(&self.catalogue),
         }
+    }
+
+    /// Name and type of every connection.
+    pub fn named_connections(&self) -> Vec<(String, String)> {
+        self.connections.iter().map(|(name, own)| (name.clone(), own.kind.clone())).collect()
+    }
+
+    /// The connections that say what an unknown outcome means.
+    fn decided(&self) -> Vec<String> {
+        let decided = self.connections.iter().filter(|(_, own)| own.on_unknown.is_some());
+        decided.map(|(name, _)| name.clone()).collect()
     }
 
     /// The folder of blueprints: beside the folder of flows.
@@ -180,6 +192,10 @@ pub struct Connection {
     pub timeout: Option<Duration>,
     /// Overrides `defaults.retry`.
     pub retry: Option<crate::flow::retry::RetryPolicy>,
+    /// At most so many calls in a time.
+    pub rate: Option<crate::units::Rate>,
+    /// What an unknown outcome means where a repeat may act twice.
+    pub on_unknown: Option<crate::flow::format::OnUnknown>,
     /// PEM files of further certificate authorities.
     pub ca: Vec<PathBuf>,
     /// Private addresses that it may reach although a value chose the host (CIDR or host names).

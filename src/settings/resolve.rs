@@ -198,6 +198,8 @@ fn connection(
         concurrency: common.concurrency,
         timeout: common.timeout.map(|span| span.0),
         retry: common.retry.map(|own| own.over(retry)),
+        rate: common.rate.map(|rate| rate.0),
+        on_unknown: common.on_unknown,
         ca: common.ca.unwrap_or_default().iter().map(|path| place.base.join(path)).collect(),
         allow_private: common.allow_private.unwrap_or_default(),
     })

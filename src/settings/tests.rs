@@ -101,8 +101,8 @@ fn each_slip_gives_one_finding_with_its_place_and_fix() {
 fn what_does_not_exist_yet_is_refused_not_ignored() {
     expect("telemetry: { otlp: null }\n", "not_yet", "1:1", "comes with a later version");
     expect("public:\n  tls: { certificate: a.crt, key: a.key }\n", "not_yet", "2:3", "");
+    expect("connections:\n  crm: { type: records, rate: often }\n", "bad_rate", "2:31", "");
     expect("connections:\n  crm: { type: dataverse }\n", "not_yet", "2:16", "");
-    expect("connections:\n  crm: { type: records, rate: 5/s }\n", "not_yet", "2:25", "");
 }
 
 #[test]
@@ -244,7 +244,8 @@ fn a_reference_inside_braces_is_told_to_be_quoted() {
 #[test]
 fn a_connection_has_common_keys_and_its_own() {
     let text = "connections:\n  hook:\n    type: http\n    base_url: https://hooks.contoso.com\n    concurrency: 4\n    \
-                timeout: 5s\n    retry: { policy: fixed, count: 2 }\n    ca: [ca.pem]\n    allow_private: [10.0.0.0/8]\n";
+                timeout: 5s\n    retry: { policy: fixed, count: 2 }\n    ca: [ca.pem]\n    allow_private: [10.0.0.0/8]\n    \
+                rate: 30/m\n    on_unknown: hold\n";
     let (loaded, folder) = one(text);
     assert_eq!(told(&loaded), Vec::<String>::new());
     let settings = loaded.settings.expect("settings");
@@ -255,6 +256,9 @@ fn a_connection_has_common_keys_and_its_own() {
     assert_eq!(hook.retry, Some(retry));
     assert_eq!(hook.ca, [folder.path().join("ca.pem")]);
     assert_eq!(hook.allow_private, ["10.0.0.0/8"]);
+    assert_eq!(hook.rate, Some(crate::units::Rate { per_second: 0.5 }));
+    assert_eq!(hook.on_unknown, Some(crate::flow::OnUnknown::Hold));
+    assert_eq!(settings.sources().connections_decided, ["hook"]);
 }
 
 #[test]

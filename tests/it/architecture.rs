@@ -243,6 +243,7 @@ fn every_extension_is_listed_and_documented() {
         let environment = leadflow::flow::Environment {
             catalogue: &catalogue,
             connections: Some(&connections),
+            connections_decided: &[],
             schemas_known: &[],
             blueprints_known: &[],
             actions_per_flow_max: 500,

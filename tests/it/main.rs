@@ -5,6 +5,8 @@ mod auth;
 mod blueprints;
 mod calls;
 mod cli;
+mod connections;
+mod connections_shown;
 mod connector_files;
 mod connector_pages;
 mod constructs;

@@ -37,6 +37,7 @@ fn flow(file: &str) -> Arc<Flow> {
     let environment = Environment {
         catalogue: &catalogue,
         connections: Some(&connections),
+        connections_decided: &[],
         schemas_known: &["marketplace-lead.json".to_owned()],
         blueprints_known: &[],
         actions_per_flow_max: 500,

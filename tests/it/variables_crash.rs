@@ -79,6 +79,7 @@ fn flow() -> Flow {
     let environment = Environment {
         catalogue: &catalogue,
         connections: Some(&connections),
+        connections_decided: &[],
         schemas_known: &[],
         blueprints_known: &[],
         actions_per_flow_max: 500,

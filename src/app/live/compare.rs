@@ -84,9 +84,9 @@ struct Wrong {
     help: String,
 }
 
-fn wrong_type(known: &FieldShape, got: &str, help: String) -> Option<Wrong> {
+fn wrong_type(known: &FieldShape, got: &str, help: String) -> Wrong {
     let message = format!("`{}` takes {}, this is {got}", known.name, words(known.kind));
-    Some(Wrong { code: "wrong_field_type", message, help })
+    Wrong { code: "wrong_field_type", message, help }
 }
 
 fn words(kind: FieldKind) -> &'static str {
@@ -105,29 +105,30 @@ fn words(kind: FieldKind) -> &'static str {
 fn text_fits(known: &FieldShape) -> Option<Wrong> {
     match known.kind {
         FieldKind::Integer | FieldKind::Number | FieldKind::Boolean => {
-            wrong_type(known, "a text", "one expression and nothing else keeps its type: \"{{…}}\"".into())
+            Some(wrong_type(known, "a text", "one expression and nothing else keeps its type: \"{{…}}\"".into()))
         }
         _ => None,
     }
 }
 
 fn fits(value: &Value, known: &FieldShape) -> Option<Wrong> {
-    let help = |example: &str| format!("write {example}");
-    let wrong = match (known.kind, value) {
-        (FieldKind::Other, _) | (_, Value::Object(_) | Value::Array(_)) => None,
-        (FieldKind::Text, Value::String(_))
+    let wants = match (known.kind, value) {
+        (FieldKind::Other, _)
+        | (_, Value::Object(_) | Value::Array(_))
+        | (FieldKind::Text, Value::String(_))
         | (FieldKind::Number, Value::Number(_))
         | (FieldKind::Boolean, Value::Bool(_)) => None,
         (FieldKind::Integer, Value::Number(number)) if is_whole(number) => None,
         (FieldKind::Date, Value::String(text)) if text.parse::<jiff::civil::Date>().is_ok() => None,
         (FieldKind::Timestamp, Value::String(text)) if is_time(text) => None,
-        (FieldKind::Text, _) => wrong_type(known, kind_of(value), help(&format!("\"{value}\" (in quotes)"))),
-        (FieldKind::Integer, _) => wrong_type(known, kind_of(value), integer_help(value, known)),
-        (FieldKind::Number, _) => wrong_type(known, kind_of(value), help("a number without quotes")),
-        (FieldKind::Boolean, _) => wrong_type(known, kind_of(value), help("true or false, without quotes")),
-        (FieldKind::Date, _) => wrong_type(known, kind_of(value), help("\"2026-11-21\"")),
-        (FieldKind::Timestamp, _) => wrong_type(known, kind_of(value), help("\"2026-11-21T09:00:00Z\"")),
+        (FieldKind::Text, _) => Some(format!("write \"{value}\" (in quotes)")),
+        (FieldKind::Integer, _) => Some(integer_help(value, known)),
+        (FieldKind::Number, _) => Some("write a number without quotes".into()),
+        (FieldKind::Boolean, _) => Some("write true or false, without quotes".into()),
+        (FieldKind::Date, _) => Some("write \"2026-11-21\"".into()),
+        (FieldKind::Timestamp, _) => Some("write \"2026-11-21T09:00:00Z\"".into()),
     };
+    let wrong = wants.map(|help| wrong_type(known, kind_of(value), help));
     wrong.or_else(|| too_long(value, known)).or_else(|| no_choice(value, known))
 }
 

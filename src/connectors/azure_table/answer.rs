@@ -10,18 +10,24 @@ use crate::run::{Class, Failure};
 /// The key or signature is not believed. The service says 403 to that.
 const CREDENTIALS: &[&str] = &["AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"];
 
+/// How the emulator says the same, under another code.
+const NOT_BELIEVED: &str = "Server failed to authenticate the request";
+
 /// The account is to wait.
 const THROTTLED: &[&str] = &["ServerBusy"];
 
 /// The code and message of a refusal.
 pub(super) fn error(reply: &HttpReply) -> (&str, &str) {
     let json = &reply.body["odata.error"];
-    if let Some(code) = json["code"].as_str() {
-        return (code, json["message"]["value"].as_str().unwrap_or_default());
-    }
-    let xml = reply.body.as_str().unwrap_or_default();
-    let code = between(xml, "<code>", "</code>").or_else(|| between(xml, "<Code>", "</Code>"));
-    (code.unwrap_or_default(), "")
+    let (code, message) = match json["code"].as_str() {
+        Some(code) => (code, json["message"]["value"].as_str().unwrap_or_default()),
+        None => {
+            let xml = reply.body.as_str().unwrap_or_default();
+            let code = between(xml, "<code>", "</code>").or_else(|| between(xml, "<Code>", "</Code>"));
+            (code.unwrap_or_default(), xml)
+        }
+    };
+    if message.contains(NOT_BELIEVED) { ("AuthenticationFailed", "") } else { (code, message) }
 }
 
 fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {

@@ -153,7 +153,7 @@ impl Dialect for Organisation {
         let asked = Asked::new(operation, cx);
         match reply {
             Reply::Http(reply) => match operation {
-                Operation::CreateRecord(create) => self.created(create, cx, talk, reply, asked),
+                Operation::CreateRecord(create) => self.created(create, cx, talk, &reply, asked),
                 Operation::UpdateRecord(_) | Operation::UpsertRecord(_) => Progress::Done(self.wrote(&reply, asked)),
                 Operation::GetRecord(_) => Progress::Done(got(&reply, asked)),
                 Operation::ListRecords(list) => self.listed(list, talk, &reply, asked),
@@ -198,22 +198,22 @@ impl Organisation {
         create: &CreateRecord,
         cx: &OpContext<'_>,
         talk: &mut Talk,
-        reply: HttpReply,
+        reply: &HttpReply,
         asked: Asked<'_>,
     ) -> Progress {
         let own = cx.key.uuid().to_string();
         let was_duplicate = talk.notes["duplicate"].as_str().map(str::to_owned);
         match was_duplicate {
             // Something is there already: is it ours?
-            Some(_) if reply.status == 200 => Progress::Done(self.written(Did::Created, Some(own), &reply, asked)),
+            Some(_) if reply.status == 200 => Progress::Done(self.written(Did::Created, Some(own), reply, asked)),
             Some(code) if reply.status == 404 => duplicate(create, &code, asked),
-            None if is_duplicate(&reply) => {
-                talk.notes = json!({ "duplicate": error(&reply).0 });
+            None if is_duplicate(reply) => {
+                talk.notes = json!({ "duplicate": error(reply).0 });
                 let url = format!("{}({own})", create.entity);
                 Progress::Send(Effect::Http(request("GET", url, &[], None)))
             }
-            None if is_success(&reply) => Progress::Done(self.written(Did::Created, Some(own), &reply, asked)),
-            _ => Progress::Done(Err(refusal(&reply, asked))),
+            None if is_success(reply) => Progress::Done(self.written(Did::Created, Some(own), reply, asked)),
+            _ => Progress::Done(Err(refusal(reply, asked))),
         }
     }
 

@@ -166,7 +166,7 @@ impl Dialect for Org {
         let next = match reply {
             Reply::Http(reply) => match operation {
                 Operation::CreateRecord(create) => self.created(create, cx, stage, &reply, asked),
-                Operation::UpsertRecord(_) => self.upserted(stage, &reply, asked),
+                Operation::UpsertRecord(_) => self.upserted(&stage, &reply, asked),
                 Operation::UpdateRecord(_) => self.updated(stage, &reply, asked),
                 Operation::GetRecord(_) => got(&stage, &reply, asked),
                 Operation::ListRecords(list) => self.listed(list, stage, talk.n, &reply, asked),
@@ -212,6 +212,12 @@ impl Dialect for Org {
             }
         };
         Reply::Http(HttpReply { status, headers: Vec::new(), body, retry_after: None })
+    }
+
+    /// A field for our keys is what makes a repeated create known.
+    fn repeat(&self, operation: OperationKind) -> Option<Repeat> {
+        let is_known = operation == OperationKind::Create && self.external_id_field.is_some();
+        is_known.then_some(Repeat::Recognised)
     }
 
     fn login(&self) -> Option<Effect> {
@@ -288,9 +294,9 @@ impl Org {
         }
     }
 
-    fn upserted(&self, stage: Stage, reply: &HttpReply, asked: Asked<'_>) -> Judged {
+    fn upserted(&self, stage: &Stage, reply: &HttpReply, asked: Asked<'_>) -> Judged {
         if let Stage::Read { created } = stage {
-            let did = if created { Did::Created } else { Did::Updated };
+            let did = if *created { Did::Created } else { Did::Updated };
             return match reply.body["Id"].as_str() {
                 Some(id) if reply.status == 200 => Ok(self.done(did, id.to_owned(), reply, asked)),
                 _ => Err(refusal(reply, asked)),

@@ -33,7 +33,7 @@ moment would make two records. The message says which. Nothing was sent.
 ",
     ),
     error(
-        "bad_name",
+        "bad_field_name",
         "an entity or field has a name that cannot be one",
         "\
 Names become part of a query, so they are letters, digits and `_` (`.` and `/` lead to a related

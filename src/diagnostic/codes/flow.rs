@@ -272,6 +272,26 @@ fails with `blank_record` when nothing that came with the lead has a value. To r
 the door, add to the schema:   \"required\": [\"UserDetails\"]
 ",
     ),
+    note(
+        "unsafe_repeat",
+        "an action may act twice when an answer is lost",
+        "\
+The request was sent and no answer came: nobody knows whether it was done. leadflow does it again,
+because a second record is better than no lead, and flags the run as a possible repeat. This system has
+no means by which it would recognise the repeat. Decide, at the action or at its connection:
+
+    on_unknown: retry      twice rather than never (what happens anyway; the note goes away)
+    on_unknown: hold       the run is held as `unknown_outcome` until somebody looks
+",
+    ),
+    error(
+        "bad_on_unknown",
+        "on_unknown stands where every outcome is known",
+        "\
+Only actions that leave the machine (records, mail, HTTP) can end without anybody knowing how. Remove
+`on_unknown` from this one.
+",
+    ),
     error(
         "recipient_from_lead",
         "an address of the mail comes from the lead",

@@ -348,7 +348,11 @@ The disk is full or slow, or the data folder cannot be written. It is tried agai
         "\
 The connection broke, or leadflow was stopped, after the request went out and before the answer came.
 It is tried again with the same idempotency key, Message-ID or record id, so that the other side can
-recognise the repeat; where it cannot, the run shows `possible repeat`.
+recognise the repeat; where it cannot, the run shows `possible repeat`. With `on_unknown: hold` such a
+run is held instead. Look there whether it was done, then:
+
+    leadflow runs resubmit ID --from ACTION     it was not done: do it again; the held run is cancelled
+    leadflow runs cancel ID                     it was done, and nothing else is missing
 ",
     ),
     error(
@@ -356,6 +360,23 @@ recognise the repeat; where it cannot, the run shows `possible repeat`.
         "the request has its answer already",
         "\
 Two `respond` actions ran in one run. Guard them with `when`, so that only one of them does.
+",
+    ),
+    note(
+        "connection_held",
+        "a system refuses the credentials of a connection",
+        "\
+Every run that needs the connection waits; none fails, and no retry is used up. One run at a time tries
+again, first after 30 seconds, later every 5 minutes, and at once when the settings of the connection
+change. Put the credentials in order; `leadflow connections` shows what the system says.
+",
+    ),
+    note(
+        "connection_waits",
+        "a try was not sent because its connection lets nobody in now",
+        "\
+Between the decision to send and the sending the connection was throttled, stopped answering or refused
+its credentials. Nothing was sent, and the try does not count.
 ",
     ),
     error(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lasting::NEVER;
 use super::{Actor, Wanting};
 use crate::actions::Answer;
 use crate::actions::respond::KIND as RESPOND;
@@ -26,8 +27,6 @@ const COMMIT_WAIT_MIN: Duration = Duration::from_millis(50);
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often a run that waits for a called one is looked at when no signal came.
 const CALL_POLL: Duration = Duration::from_secs(60);
-/// The due time of a run that waits for somebody, not for a time.
-const NEVER: Micros = Micros::MAX;
 
 impl Actor {
     /// Commits everything since the last commit, launches what it names. `false`: stop, the run is not ours any more.
@@ -211,10 +210,13 @@ impl Actor {
             let status = if self.is_busy() { RunStatus::Running } else { RunStatus::Waiting };
             return (status, String::new(), at);
         }
+        let begun = self.state.steps.values().any(|step| step.status.is_final() || step.status == StepStatus::Waiting);
+        let status = if begun { RunStatus::Waiting } else { RunStatus::Queued };
+        if let Some((lane, due_at)) = self.parking(at) {
+            let look_at = if self.calls.is_empty() { NEVER } else { at.saturating_add(micros(CALL_POLL)) };
+            return (status, lane, due_at.min(look_at));
+        }
         if let Some(wanting) = self.wanting.first() {
-            let begun =
-                self.state.steps.values().any(|step| step.status.is_final() || step.status == StepStatus::Waiting);
-            let status = if begun { RunStatus::Waiting } else { RunStatus::Queued };
             return (status, wanting.lane.clone(), at);
         }
         let timer = self.timers().min();
@@ -238,7 +240,7 @@ impl Actor {
     }
 
     /// The lane in which a timer's run will wait: that of its connection for a retry, none for a delay.
-    fn timer_lane(&self, key: &StepKey) -> String {
+    pub(super) fn timer_lane(&self, key: &StepKey) -> String {
         let retry = self.state.steps.get(key).is_some_and(|step| !step.tries.is_empty());
         let connection = self.flow.actions[key.node].connection.as_deref();
         connection.filter(|_| retry).unwrap_or_default().to_owned()

@@ -8,6 +8,7 @@ mod commit;
 mod containers;
 mod data;
 mod iterations;
+mod lasting;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -221,6 +222,7 @@ impl Actor {
             self.stop(RunStatus::TimedOut);
         } else {
             self.terminate_again();
+            self.hold_unknown_again();
             self.resume_calls();
             self.apply(Event::Begin { at });
             // What stands in iterations that are over has gone by now.
@@ -331,7 +333,7 @@ impl Actor {
         }
         let is_cancelling = self.is_cancelling;
         // Also while a shutdown has begun: the next commit gives the run back.
-        let busy = self.has_more();
+        let busy = self.has_more() || self.changed;
         let lease = Arc::clone(&self.lease);
         tokio::select! {
             biased;
@@ -381,9 +383,9 @@ impl Actor {
     }
 
     fn landed(&mut self, key: StepKey, result: Result<Outcome, Failure>) {
-        if self.flights.remove(&key).is_none() {
+        let Some(flight) = self.flights.remove(&key) else {
             return; // Given up before.
-        }
+        };
         let at = self.ports.clock.now();
         match result {
             Ok(outcome) => {
@@ -393,7 +395,7 @@ impl Actor {
                 }
                 self.succeed(key, outcome.outputs, outcome.outcome, flagged);
             }
-            Err(failure) => self.fail_or_retry(at, key, failure),
+            Err(failure) => self.fail_or_retry(at, key, flight.permit.lane(), failure),
         }
     }
 

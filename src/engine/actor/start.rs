@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use super::{Actor, Flight, Wanting, containers, data};
 use crate::actions::{self, Next, StartContext};
-use crate::clock::{Micros, micros};
+use crate::clock::Micros;
 use crate::connectors::{OpContext, Operation, Progress, Talk};
 use crate::engine::lanes::Permit;
-use crate::engine::perform::{Attempt, perform};
+use crate::engine::perform::{Attempt, attempt};
 use crate::engine::scope::all_blank;
 use crate::ids::IdempotencyKey;
 use crate::outbound::{Effect, Reply};
 use crate::run::advance::{Event, SKIPPED_BY_WHEN};
 use crate::run::size::size_of;
 use crate::run::transition::StepEvent;
-use crate::run::{Class, Failure, StepKey, retry};
+use crate::run::{Failure, StepKey};
 use crate::store::RecordWrite;
 use crate::template::RenderError;
 
@@ -130,6 +130,9 @@ impl Actor {
             self.held.insert(key.clone());
             return;
         };
+        if self.stays_unknown(key) {
+            return;
+        }
         let action = self.flow.actions[key.node].name.clone();
         let possible_repeat = self.state.steps.get(key).is_some_and(|step| step.possible_repeat);
         let cx = OpContext {
@@ -187,11 +190,19 @@ impl Actor {
 
     /// Starts the effects that the last commit named.
     pub(super) fn launch(&mut self, admitted: Vec<(Wanting, Permit)>) {
-        for (wanting, permit) in admitted {
+        for (wanting, mut permit) in admitted {
+            if !permit.is_probe()
+                && let Some(until) = self.ports.lanes.shut_until(&wanting.lane)
+            {
+                // The gate was shut while the commit was under way.
+                self.put_off(&wanting, until);
+                continue;
+            }
+            permit.launched();
             let action = &self.flow.actions[wanting.key.node];
             let timeout = action.timeout.or(wanting.connection.timeout).unwrap_or(self.flow.bundle.defaults.timeout);
             let step = self.state.steps.get(&wanting.key);
-            let attempt = Attempt {
+            let one = Attempt {
                 lease: Arc::clone(&self.lease),
                 effects: Arc::clone(&self.ports.effects),
                 connection: wanting.connection,
@@ -203,42 +214,21 @@ impl Actor {
                 effect: wanting.effect,
                 timeout,
                 possible_repeat: step.is_some_and(|step| step.possible_repeat),
+                lane: wanting.lane,
+                probe: permit.is_probe(),
+                clock: Arc::clone(&self.ports.clock),
+                lanes: Arc::clone(&self.ports.lanes),
+                health: Arc::clone(&self.ports.health),
             };
             let key = wanting.key.clone();
             let number = step.map_or(0, |step| step.attempt);
-            let task = self.tasks.spawn(async move { (key, perform(attempt).await) }).id();
+            let task = self.tasks.spawn(async move { (key, attempt(one).await) }).id();
             self.flights.insert(wanting.key, Flight { permit, attempt: number, task });
         }
     }
 
     pub(super) fn fail(&mut self, at: Micros, key: &StepKey, failure: Failure) {
         self.apply(Event::Step { at, key: key.clone(), event: StepEvent::Fail { at, failure } });
-    }
-
-    /// A try failed: another one follows if the failure's class and the policy allow it.
-    pub(super) fn fail_or_retry(&mut self, at: Micros, key: StepKey, failure: Failure) {
-        let action = &self.flow.actions[key.node];
-        let connection = self.ports.connections.load();
-        let connection = connection.get(action.connection.as_deref().unwrap_or_default());
-        let policy = action
-            .retry
-            .or_else(|| connection.and_then(|connection| connection.retry))
-            .unwrap_or(self.flow.bundle.defaults.retry);
-        let attempt = self.state.steps.get(&key).map_or(1, |step| step.attempt);
-        let wait = match failure.class {
-            Class::Terminal | Class::Credentials => None,
-            Class::Retryable | Class::Throttled | Class::Unknown | Class::TimedOut => {
-                retry::wait(&policy, attempt, (self.ports.dice)())
-            }
-        };
-        let event = match wait {
-            Some(wait) => {
-                let wait = micros(wait).max(failure.retry_after.unwrap_or(0));
-                StepEvent::Retry { at, due_at: at.saturating_add(wait), failure }
-            }
-            None => StepEvent::Fail { at, failure },
-        };
-        self.apply(Event::Step { at, key, event });
     }
 }
 

@@ -11,7 +11,7 @@ use super::split::{SplitFault, arrival, split};
 use crate::clock::Micros;
 use crate::flow::Flow;
 use crate::ids::RunId;
-use crate::run::{Identity, TriggerData};
+use crate::run::{Identity, RunStatus, TriggerData};
 use crate::store::{NewRun, RejectedRow, RunRow, StoredRun, TextId, gate_lane};
 use crate::triggers::request::{self, BodyLimits, Problem};
 
@@ -181,7 +181,8 @@ const UNLIMITED: BodyLimits =
 
 fn ended(origin: &StoredRun) -> Result<(), ResubmitError> {
     let status = origin.run.status;
-    if status.is_final() { Ok(()) } else { Err(ResubmitError::NotEnded(status.as_str())) }
+    let is_undecided = status == RunStatus::Held && origin.run.code.as_deref() == Some("unknown_outcome");
+    if status.is_final() || is_undecided { Ok(()) } else { Err(ResubmitError::NotEnded(status.as_str())) }
 }
 
 /// A queued, unowned row: whoever runs `serve` finds it.

@@ -146,6 +146,7 @@ impl<'a> Linter<'a> {
         self.timeout(pointer, spec, &common);
         self.cases(pointer, &checked.value);
         let connection = self.connection(pointer, spec, own);
+        self.on_unknown(pointer, spec, &common, own);
         self.own_check(pointer, spec, &checked.value, before);
         if CHANGES.contains(&spec.kind) {
             self.change(pointer, spec.kind, &checked.value);
@@ -173,6 +174,7 @@ impl<'a> Linter<'a> {
             when,
             retry,
             timeout: common.timeout.and_then(|text| units::duration(&text).ok()),
+            on_unknown: common.on_unknown,
             volatile: inputs.is_volatile() || reads_variables(&inputs),
             guard,
             url_from_value,

@@ -40,6 +40,7 @@ fn compiled_whole(text: &str) -> Compiled {
     let environment = Environment {
         catalogue: &catalogue,
         connections: None,
+        connections_decided: &[],
         schemas_known: &["lead.json".to_owned()],
         blueprints_known: &[],
         actions_per_flow_max: 50,

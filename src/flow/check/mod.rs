@@ -18,6 +18,7 @@ mod intake;
 mod names;
 mod order;
 mod references;
+mod repeats;
 mod retry;
 mod schema_words;
 mod senseless;

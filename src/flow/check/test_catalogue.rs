@@ -18,7 +18,13 @@ fn connector(kind: &'static str, operations: &[OperationKind]) -> ConnectorSpec 
         kind: kind.into(),
         summary: "for tests".into(),
         settings: schemars::Schema::default(),
-        operations: operations.iter().map(|operation| (*operation, Repeat::Safe)).collect(),
+        operations: operations
+            .iter()
+            .map(|operation| {
+                let repeat = if *operation == OperationKind::Http { Repeat::Unsafe } else { Repeat::Safe };
+                (*operation, repeat)
+            })
+            .collect(),
     }
 }
 

@@ -16,6 +16,16 @@ const LEAD_SCHEMA: &str = r#"{"$schema": "http://json-schema.org/draft-04/schema
     "Closed": {"type": "object", "properties": {"A": {}}, "additionalProperties": false}}}"#;
 
 fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, String>>) -> Compiled {
+    compile_decided(file, text, connections, &[])
+}
+
+/// As [`compile_with`]; the connections `decided` say themselves what an unknown outcome means.
+fn compile_decided(
+    file: &str,
+    text: &str,
+    connections: Option<&BTreeMap<String, String>>,
+    decided: &[String],
+) -> Compiled {
     let catalogue = test_catalogue::catalogue();
     let bundle = Bundle {
         file: file.into(),
@@ -28,6 +38,7 @@ fn compile_with(file: &str, text: &str, connections: Option<&BTreeMap<String, St
     let environment = Environment {
         catalogue: &catalogue,
         connections,
+        connections_decided: decided,
         schemas_known: &["lead.json".to_owned()],
         blueprints_known: &[],
         actions_per_flow_max: 5,
@@ -169,7 +180,8 @@ fn keys_and_types_of_an_action_are_told_once_each() {
     case("type: create_record", "type: create_recrod", &[("unknown_action_type", 2, 11)]);
     case("\ntype: create_record", "", &[("missing_key", 1, 5)]);
     case("name: a", "name: 1a", &[("bad_name", 1, 11)]);
-    case("name: a", "name: a\non_unknown: hold", &[("not_yet", 2, 5)]);
+    case("name: a", "name: a\non_unknown: hold", &[]);
+    case("name: a", "name: a\non_unknown: maybe", &[("invalid_value", 2, 17)]);
     case("name: a", "name: a\ntimeout: 30", &[("bad_duration", 2, 14)]);
     case("name: a", "name: a\ntimeout: soon", &[("bad_duration", 2, 14)]);
     case("name: a", "name: a\nrun_after: {x: [failed]}", &[("unknown_run_after", 2, 17)]);
@@ -317,6 +329,30 @@ fn own_checks_of_actions_are_asked() {
     assert_eq!(told_of(&format!("{keys}\nto_from_lead: true")), []);
 }
 
+#[test]
+fn a_repeat_that_may_act_twice_is_noted_until_somebody_has_decided() {
+    let notes = |keys: &str, decided: &[String]| {
+        let connections = [("crm", "records"), ("erp", "http")];
+        let connections = connections.map(|(name, kind)| (name.to_owned(), kind.to_owned())).into();
+        let compiled = compile_decided("flows/a.yaml", &of_action(keys), Some(&connections), decided);
+        let notes = compiled.findings.iter().filter(|finding| finding.code == "unsafe_repeat");
+        notes.map(|finding| finding.place.line - 4).collect::<Vec<_>>()
+    };
+    let erp = "name: a\ntype: http\nconnection: erp\nmethod: POST\nurl: /x";
+    assert_eq!(notes(erp, &[]), [2]);
+    assert_eq!(notes("name: a\ntype: http\nmethod: POST\nurl: https://a.example", &[]), [2]);
+    assert_eq!(notes(erp, &["erp".to_owned()]), [0_u32; 0]);
+    for quiet in [
+        format!("{erp}\non_unknown: retry"),
+        erp.replace("POST", "GET"),
+        "name: a\ntype: create_record\nconnection: crm\nentity: leads\nfields: {a: 1}".to_owned(),
+    ] {
+        assert_eq!(notes(&quiet, &[]), [0_u32; 0], "{quiet}");
+    }
+    let compose = "name: a\ntype: compose\ninputs: 1\non_unknown: hold";
+    assert_eq!(told_of(compose), [("bad_on_unknown", 4, 17)]);
+}
+
 proptest::proptest! {
     #[test]
     fn compiling_never_panics(from in 0usize..FLOW.len(), length in 0usize..12, with in "[a-z{}\\[\\]\":\n #|*&-]{0,6}") {
@@ -341,6 +377,7 @@ fn offer(offer: &str, blueprint: Option<&str>) -> (Option<Flow>, Vec<(&'static s
     let environment = Environment {
         catalogue: &catalogue,
         connections: None,
+        connections_decided: &[],
         schemas_known: &[],
         blueprints_known: &["body".to_owned()],
         actions_per_flow_max: 500,

@@ -32,6 +32,7 @@ impl Site {
             blueprints: folder.path().join("blueprints"),
             schemas: folder.path().join("schemas"),
             connections: BTreeMap::new(),
+            connections_decided: Vec::new(),
             parameters: serde_json::json!({}),
             defaults: crate::flow::Defaults::default(),
             actions_per_flow_max: 10,

@@ -70,6 +70,7 @@ fn config() -> Config {
         admin_listen: any,
         admin_token: None,
         trusted_proxies: Vec::new(),
+        connections: vec![("crm".into(), "http".into())],
         limits: limits(),
         shutdown_grace: Duration::from_secs(5),
     }

@@ -26,19 +26,19 @@ pub(crate) async fn the_state_of_a_connection_is_kept_by_its_settings(store: &dy
         note("old", at(2), Word::Credentials { said: said("http_401"), probe: false }),
         note("old", at(3), Word::Worked { began_at: at(1) }),
     ];
-    let noted = store.note_connections(notes).await.expect("notes");
-    let turns: Vec<Turn> = noted.iter().map(|noted| noted.turn).collect();
+    let told = store.note_connections(notes).await.expect("notes");
+    let turns: Vec<Turn> = told.iter().map(|one| one.turn).collect();
     assert_eq!(turns, [Turn::None, Turn::Throttled, Turn::Held, Turn::None]);
     let stored = states(store).await;
-    assert_eq!(stored, [noted[3].state.clone()], "it is read back whole");
+    assert_eq!(stored, [told[3].state.clone()], "it is read back whole");
     let state = &stored[0];
     assert_eq!((state.seq, state.seen_at, state.paused_until), (4, at(0), at(91)));
     assert_eq!((state.last_ok_at, &state.last_error), (Some(at(3)), &Some((at(2), said("http_401")))));
     let Condition::Blocked(block) = state.condition(at(4)) else { panic!("held") };
     assert_eq!((block.kind, block.code.as_str(), block.since), (BlockKind::Held, "http_401", at(2)));
 
-    let noted = store.note_connections(vec![note("new", at(5), Word::Seen)]).await.expect("notes");
-    assert_eq!(noted[0].state.condition(at(5)), Condition::Well, "new settings begin anew");
+    let told = store.note_connections(vec![note("new", at(5), Word::Seen)]).await.expect("notes");
+    assert_eq!(told[0].state.condition(at(5)), Condition::Well, "new settings begin anew");
     let digests: Vec<String> = states(store).await.into_iter().map(|state| state.settings_digest).collect();
     assert_eq!(digests, ["new", "old"], "the settings seen last come first");
     let later = at(6) + crate::clock::micros(OTHER_SETTINGS_KEPT);

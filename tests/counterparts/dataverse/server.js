@@ -91,7 +91,7 @@ function shape(request, response, wantsRecord, writes) {
   }
 }
 
-const TYPES = { 'cds.String': 'String', 'cds.LargeString': 'Memo', 'cds.Integer': 'Integer', 'cds.Decimal': 'Decimal', 'cds.Boolean': 'Boolean', 'cds.DateTime': 'DateTime', 'cds.UUID': 'Uniqueidentifier' }
+const TYPES = { 'cds.String': 'String', 'cds.LargeString': 'Memo', 'cds.Integer': 'Integer', 'cds.Double': 'Double', 'cds.Boolean': 'Boolean', 'cds.DateTime': 'DateTime', 'cds.UUID': 'Uniqueidentifier' }
 
 function definitions(path, response, refuse) {
   const tables = Object.keys(KEYS).map(set => ({ LogicalName: set.replace(/s$/, ''), EntitySetName: set, PrimaryIdAttribute: KEYS[set] }))

@@ -161,6 +161,10 @@ pub(crate) struct Rig {
     pub(crate) limits: Limits,
     /// Slots of the connection `api`.
     pub(crate) slots: usize,
+    /// Settings of the connection `api`.
+    pub(crate) settings: Value,
+    /// What else the connection `api` is opened with.
+    pub(crate) shape: fn(&mut OpenConnection),
     lives: AtomicI64,
 }
 
@@ -185,6 +189,7 @@ pub(crate) fn compiled(text: &str) -> Flow {
     let environment = Environment {
         catalogue: &catalogue,
         connections: Some(&connections),
+        connections_decided: &[],
         schemas_known: &[],
         blueprints_known: &[],
         actions_per_flow_max: 500,
@@ -225,6 +230,8 @@ impl Rig {
             other_side: Arc::new(other_side),
             limits: Limits::default(),
             slots: 4,
+            settings: serde_json::json!({}),
+            shape: |_| {},
             lives: AtomicI64::new(0),
         }
     }
@@ -241,8 +248,11 @@ impl Rig {
     }
 
     fn connections(&self) -> Connections {
-        let open = |name, kind| (str::to_owned(name), Arc::new(embedded(name, kind, self.slots)));
-        [open("crm", "records"), open("api", "http")].into()
+        let mut api = opened("api", "http", &self.settings, self.slots);
+        (self.shape)(&mut api);
+        let plain = embedded("", "http", self.slots);
+        let all = [embedded("crm", "records", self.slots), api, plain];
+        all.into_iter().map(|open| (open.name.clone(), Arc::new(open))).collect()
     }
 
     /// An engine that works.
@@ -365,8 +375,12 @@ pub(crate) fn statuses(stored: &StoredRun) -> BTreeMap<(String, String), &'stati
 
 /// A connection whose effects never reach a transport.
 pub(crate) fn embedded(name: &str, kind: &str, concurrency: usize) -> OpenConnection {
+    opened(name, kind, &serde_json::json!({}), concurrency)
+}
+
+fn opened(name: &str, kind: &str, settings: &Value, concurrency: usize) -> OpenConnection {
     let connector = Registry::builtin().find(kind).expect("a connector");
-    let opened = connector.open(&serde_json::json!({}), &Reach::new("unused")).expect("it needs no settings");
+    let opened = connector.open(settings, &Reach::new("unused")).expect("settings that fit");
     let opened = Opened { transport: Transport::Embedded, ..opened };
     OpenConnection::new(name, connector.as_ref(), opened, concurrency)
 }

@@ -11,7 +11,7 @@ entity Leads {
   companyname    : String(100);
   description    : LargeString;
   leadsourcecode : Integer @picklist: [{ value: 1, label: 'Advertisement' }, { value: 8, label: 'Web' }];
-  revenue        : Decimal(19, 4);
+  revenue        : Double;
   donotemail     : Boolean;
   createdon      : DateTime;
   externalid     : String(100);
