@@ -102,7 +102,6 @@ fn what_does_not_exist_yet_is_refused_not_ignored() {
     expect("telemetry: { otlp: null }\n", "not_yet", "1:1", "comes with a later version");
     expect("public:\n  tls: { certificate: a.crt, key: a.key }\n", "not_yet", "2:3", "");
     expect("connections:\n  crm: { type: records, rate: often }\n", "bad_rate", "2:31", "");
-    expect("connections:\n  crm: { type: dataverse }\n", "not_yet", "2:16", "");
 }
 
 #[test]

@@ -202,7 +202,9 @@ fn every_extension_is_listed_and_documented() {
             .iter()
             .filter(|(path, text)| {
                 module_of(path) == folder && !is_test_file(path) && {
-                    let code = production(text);
+                    // Whole: a folder's `mod.rs` names its tests at the top.
+                    let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+                    let code = code.join("\n");
                     ["impl Action for", "impl super::Action for", "impl Connector for", "impl super::Connector for"]
                         .iter()
                         .any(|word| code.contains(word))

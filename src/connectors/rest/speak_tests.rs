@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Rest, check};
 use crate::connectors::{
-    Connector, CreateRecord, Dialect, ListRecords, OnDuplicate, OpContext, Operation, Progress, Reach, Registry, Target,
-    UpdateRecord, context_for_tests, talk_for_tests,
+    Connector, CreateRecord, Dialect, ListRecords, OnDuplicate, OpContext, Operation, Progress, Reach, Registry,
+    Target, UpdateRecord, context_for_tests, talk_for_tests,
 };
 use crate::outbound::{Effect, HttpReply, HttpRequest, Reply};
 use crate::run::{Class, Failure};
