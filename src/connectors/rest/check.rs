@@ -173,8 +173,7 @@ impl Linter<'_> {
         let problem = |code, message: String, help: String| Some((code, message, help));
         let known = match Phase::of(pointer) {
             Phase::Settings => &["settings"][..],
-            Phase::Request => &CONNECTOR_ROOTS[..],
-            Phase::Answer => CONNECTOR_ROOTS,
+            Phase::Request | Phase::Answer => CONNECTOR_ROOTS,
         };
         let is_item = matches!(root.as_str(), "item" | "item_index");
         let first = path.segments.first();
@@ -187,10 +186,10 @@ impl Linter<'_> {
             problem("unknown_root", message, "what a request before gave is  before.NAME".into())
         } else {
             match (root.as_str(), first) {
-                ("settings", Some(name)) => self.unknown(name, "settings", &self.setting_names()),
-                ("before", Some(name)) => self.unknown(name, "before", &self.before_names()),
+                ("settings", Some(name)) => Self::unknown(name, "settings", &self.setting_names()),
+                ("before", Some(name)) => Self::unknown(name, "before", &self.before_names()),
                 ("answer", Some(name)) => {
-                    self.unknown(name, "answer", &["status", "headers", "body"].map(str::to_owned))
+                    Self::unknown(name, "answer", &["status", "headers", "body"].map(str::to_owned))
                 }
                 _ => None,
             }
@@ -201,7 +200,7 @@ impl Linter<'_> {
         }
     }
 
-    fn unknown(&self, name: &str, root: &str, known: &[String]) -> Option<(&'static str, String, String)> {
+    fn unknown(name: &str, root: &str, known: &[String]) -> Option<(&'static str, String, String)> {
         if known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             return None;
         }
@@ -374,8 +373,7 @@ impl Phase {
             ["base_url"] | ["auth" | "headers", ..] => Self::Settings,
             words if words.contains(&"simulated") => Self::Request,
             words if words.iter().any(|word| matches!(*word, "path" | "query" | "headers" | "body")) => Self::Request,
-            [.., "recognise", "when"] => Self::Request,
-            ["before", _, "when"] => Self::Request,
+            [.., "recognise", "when"] | ["before", _, "when"] => Self::Request,
             _ => Self::Answer,
         }
     }

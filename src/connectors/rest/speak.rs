@@ -356,14 +356,14 @@ impl<'a> Turn<'a> {
         };
         let verdict = judge(call, &asked, &self.scope(&values), &reply)?;
         match stage {
-            Stage::Before(at) => self.prepared(at, &values, verdict, &asked_failure(&asked)),
-            Stage::Recognise => self.recognised(values, verdict, &reply, &asked_failure(&asked)),
-            Stage::Find => self.looked_up(&values, verdict),
+            Stage::Before(at) => self.prepared(at, &values, &verdict, &asked_failure(&asked)),
+            Stage::Recognise => self.recognised(values, &verdict, &reply, &asked_failure(&asked)),
+            Stage::Find => self.looked_up(&values, &verdict),
             Stage::Main(kind) => self.main(kind, values, verdict, reply),
         }
     }
 
-    fn prepared(&mut self, at: usize, values: &Value, verdict: Verdict, odd: &Failure) -> Result<Step, Failure> {
+    fn prepared(&mut self, at: usize, values: &Value, verdict: &Verdict, odd: &Failure) -> Result<Step, Failure> {
         let Verdict::Fine = verdict else { return Err(odd.clone()) };
         let Some((name, call)) = self.spoken.plan.before.get(at) else { return Err(odd.clone()) };
         let value = call.value.as_ref().map(|value| value.render(&self.scope(values))).transpose().map_err(failed)?;
@@ -375,7 +375,7 @@ impl<'a> Turn<'a> {
     fn recognised(
         &mut self,
         values: Value,
-        verdict: Verdict,
+        verdict: &Verdict,
         reply: &HttpReply,
         odd: &Failure,
     ) -> Result<Step, Failure> {
@@ -394,7 +394,7 @@ impl<'a> Turn<'a> {
         self.written(Did::Created, Some(id), None, values, reply.body.clone()).map(Step::done)
     }
 
-    fn looked_up(&mut self, values: &Value, verdict: Verdict) -> Result<Step, Failure> {
+    fn looked_up(&mut self, values: &Value, verdict: &Verdict) -> Result<Step, Failure> {
         self.notes.found = true;
         self.notes.id = match verdict {
             Verdict::Fine => self.id(self.entity.find.as_ref(), values)?,

@@ -130,8 +130,8 @@ fn a_read_that_got_no_answer_has_done_nothing() {
     let (dialect, cx) = (dialect(), context_for_tests("crm"));
     let (filter, select, order_by) = Default::default();
     let list = ListRecords { entity: "leads".into(), filter, select, order_by, limit: 1 };
-    let lost = || Reply::Failed(Failure::unknown("unknown_outcome", "x"));
-    let class = |operation: &Operation| match dialect.on_reply(operation, &cx, &mut talk_for_tests(), lost()) {
+    let no_answer = || Reply::Failed(Failure::unknown("unknown_outcome", "x"));
+    let class = |operation: &Operation| match dialect.on_reply(operation, &cx, &mut talk_for_tests(), no_answer()) {
         Progress::Done(Err(failure)) => failure.class,
         other => panic!("{other:?}"),
     };
