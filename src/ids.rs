@@ -107,6 +107,19 @@ impl fmt::Debug for IdempotencyKey {
     }
 }
 
+/// The UUID (version 8) that `parts` make: the same for the same parts.
+pub fn named_uuid(parts: &[&str]) -> Uuid {
+    let mut hash = Sha256::new();
+    hash.update(b"leadflow:name\0");
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
 /// 128 random bits from the operating system.
 pub fn random() -> Result<u128, getrandom::Error> {
     let mut bytes = [0; 16];

@@ -1,12 +1,12 @@
 //! The `create_record` action: makes a record in a CRM, once, and never an empty one.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::records::{self, WRITTEN};
 use super::{Action, Next, StartContext};
 use crate::connectors::{self, OnDuplicate, Operation, declared};
 use crate::flow::catalogue::{ActionSpec, OperationKind};
 use crate::run::Failure;
-use crate::template::kind_of;
 
 /// The `create_record` action.
 #[derive(Debug, Clone, Copy)]
@@ -39,13 +39,7 @@ impl Action for CreateRecord {
             kind: "create_record",
             summary: "makes a record in a CRM",
             keys: declared::<Keys>(),
-            outputs: &[
-                ("id", "the record's id"),
-                ("url", "where people see it, or null"),
-                ("outcome", "`created`, or `duplicate` when it was there already"),
-                ("record", "its fields as they were sent, or as the system gave them back"),
-                ("raw", "the system's answer, or null"),
-            ],
+            outputs: WRITTEN,
             example: "name: create_lead\ntype: create_record\nconnection: crm\nentity: leads\nfields:\n  subject: \"{{trigger.body.OfferTitle}}\"\n  emailaddress1: \"{{trigger.body.UserDetails.Email}}\"\n  leadsourcecode: 8\n",
             operation: Some(OperationKind::Create),
             connection_required: true,
@@ -64,24 +58,13 @@ impl Action for CreateRecord {
                 "every value that came with the lead is empty; constants and defaults do not make a lead",
             ));
         }
-        let fields = match keys.fields {
-            Value::Object(fields) => without_nulls(fields),
-            other => {
-                let message = format!("`fields`: wants field names with values, got {}", kind_of(&other));
-                return Err(Failure::terminal("wrong_type", message));
-            }
-        };
+        let fields = records::without_nulls(records::object("fields", keys.fields)?);
         Ok(Next::Effect(Box::new(Operation::CreateRecord(connectors::CreateRecord {
             entity: keys.entity,
             fields,
             on_duplicate: keys.on_duplicate.unwrap_or_default(),
         }))))
     }
-}
-
-/// Fields that rendered to null are left out: the system's own defaults apply to them.
-fn without_nulls(fields: Map<String, Value>) -> Map<String, Value> {
-    fields.into_iter().filter(|(_, value)| !value.is_null()).collect()
 }
 
 #[cfg(test)]

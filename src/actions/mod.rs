@@ -9,11 +9,14 @@ pub mod create_record;
 pub mod csv_table;
 pub mod delay;
 pub mod filter;
+pub mod get_record;
 pub mod html_table;
 pub mod http;
 pub mod increment_variable;
 mod input;
+pub mod list_records;
 pub mod parse_json;
+mod records;
 pub mod respond;
 pub mod run_flow;
 pub mod select;
@@ -21,6 +24,8 @@ pub mod send_email;
 pub mod set_variable;
 mod tables;
 pub mod terminate;
+pub mod update_record;
+pub mod upsert_record;
 pub mod variables;
 
 use std::collections::HashMap;
@@ -40,6 +45,10 @@ use crate::template::Tree;
 /// Every leaf action, in the order of the reference.
 pub const ALL: &[&dyn Action] = &[
     &create_record::CreateRecord,
+    &update_record::UpdateRecord,
+    &upsert_record::UpsertRecord,
+    &get_record::GetRecord,
+    &list_records::ListRecords,
     &send_email::SendEmail,
     &http::Http,
     &respond::Respond,

@@ -1,7 +1,7 @@
 //! From settings to what the engine works with: open connections and bounds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,7 +12,6 @@ use crate::engine::ports::{Connections, Limits, OpenConnection};
 use crate::outbound::Transport;
 use crate::outbound::auth::{TokenKeeper, TokenSources};
 use crate::outbound::http::{AllowPrivate, HttpTransport};
-use crate::outbound::outbox::Outbox;
 use crate::secret::Secret;
 use crate::settings::{Connection, Settings};
 use crate::store::Store;
@@ -53,8 +52,7 @@ pub(super) fn open(settings: &Settings, before: Option<&Opened>) -> anyhow::Resu
 }
 
 fn open_with(settings: &Settings, before: Option<&Opened>, tokens: Arc<TokenSources>) -> anyhow::Result<Opened> {
-    let outbox = before.map(|before| Arc::clone(&before.common.reach.outbox));
-    let mut common = Common::new(settings, outbox)?;
+    let mut common = Common::new(settings, before.map(|before| &before.common.reach))?;
     common.reach.http.tokens = tokens;
     let before = before.filter(|before| before.common.is_like(&common));
     let workers = settings.limits.workers;
@@ -77,6 +75,13 @@ fn open_with(settings: &Settings, before: Option<&Opened>, tokens: Arc<TokenSour
     };
     opened.connections.insert(String::new(), plain);
     Ok(opened)
+}
+
+impl Opened {
+    /// From now on the embedded records are read from `store`.
+    pub(super) fn read_records_from(&self, store: &Arc<dyn Store>) {
+        self.common.reach.records.read_from(Arc::clone(store));
+    }
 }
 
 /// Refresh tokens in the store's `meta`: every node that shares the store uses the newest one.
@@ -103,9 +108,14 @@ struct Common {
 }
 
 impl Common {
-    fn new(settings: &Settings, outbox: Option<Arc<Outbox>>) -> anyhow::Result<Self> {
+    fn new(settings: &Settings, before: Option<&Reach>) -> anyhow::Result<Self> {
         let mut reach = Reach::new(&settings.data);
-        reach.outbox = outbox.unwrap_or(reach.outbox);
+        if let Some(before) = before {
+            reach.outbox = Arc::clone(&before.outbox);
+            reach.records = Arc::clone(&before.records);
+        }
+        let folder = settings.file.as_deref().and_then(Path::parent);
+        reach.folder = folder.map(Path::to_owned).unwrap_or_default();
         reach.http.response_bytes_max = settings.limits.response_bytes_max;
         reach.http.ca = read_all(&settings.outbound_ca)?;
         reach.http.allow_private = allow_private(&settings.outbound_allow_private, &[])?;
@@ -129,16 +139,16 @@ impl Common {
             .with_context(|| format!("connection `{name}`: there is no connector type `{}`", connection.kind))?;
         let mut reach = self.reach.clone();
         reach.ca.clone_from(&made_of.authorities);
+        reach.concurrency = connection.concurrency.unwrap_or(made_of.workers);
         reach.http.allow_private = allow_private(&self.allow_private, &connection.allow_private)
             .with_context(|| format!("connection `{name}`"))?;
         let opened = connector
             .open(&connection.settings, &reach)
             .map_err(|message| anyhow::anyhow!("connection `{name}`: {message}"))?;
-        let concurrency = connection.concurrency.unwrap_or(made_of.workers);
         Ok(OpenConnection {
             timeout: connection.timeout,
             retry: connection.retry,
-            ..OpenConnection::new(name, connector.as_ref(), opened, concurrency)
+            ..OpenConnection::new(name, connector.as_ref(), opened, reach.concurrency)
         })
     }
 

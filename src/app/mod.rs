@@ -77,6 +77,7 @@ async fn serve_async(
     let clock = clock_of(store.as_ref()).await?;
     let owner = format!("{}:{}:{}", host_name(), std::process::id(), RunId::new(clock.now()));
     let opened = connect::open_on(&store, &settings)?;
+    opened.read_records_from(&store);
     let library = Arc::new(Library::default());
     let (connections, live) = (opened.connections.clone(), Arc::clone(&library));
     let config = engine_config(&settings, connections, Arc::clone(&store), live, Arc::clone(&clock), owner);

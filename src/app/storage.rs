@@ -26,7 +26,7 @@ pub fn open_store(settings: &Settings, mode: Mode) -> anyhow::Result<Arc<dyn Sto
     opened.with_context(|| format!("cannot open the store {}", settings.store_place()))
 }
 
-/// What leads to the PostgreSQL of the settings.
+/// What leads to the database of `store: { type: postgres }`.
 pub fn postgres_options(settings: &Settings, mode: Mode) -> anyhow::Result<postgres::OpenOptions> {
     let StoreSettings::Postgres { url, ca, connections } = &settings.store else {
         anyhow::bail!("the store is {}", settings.store_place());

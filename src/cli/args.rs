@@ -303,6 +303,15 @@ pub(super) enum StoreCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Copy all of it into an empty PostgreSQL database; the server must be stopped
+    #[command(
+        after_help = "Example:\n  leadflow store copy --to \"$DATABASE_URL\"\n\nThen write  store: { type: postgres, url: '${env:DATABASE_URL}' }  into leadflow.yaml and start the server.\nThe SQLite file stays as it is."
+    )]
+    Copy {
+        /// The database: postgres://USER:PASSWORD@HOST:PORT/DATABASE
+        #[arg(long, value_name = "URL")]
+        to: String,
+    },
     /// Bring it to the version that this leadflow understands (`serve` does so too)
     Migrate,
 }

@@ -263,7 +263,8 @@ fn details(action: &DryAction, own: &[&Value], is_leaf: bool) -> String {
     }
     for effect in own {
         match effect["kind"].as_str() {
-            Some("record") => text.push_str(&pairs(&effect["fields"])),
+            Some("record") => text.push_str(&record(effect)),
+            Some("sql") => text.push_str(&statement(effect)),
             Some("email") => text.push_str(&mail(effect)),
             _ => text.push_str(&request(effect)),
         }
@@ -329,6 +330,29 @@ fn mail(effect: &Value) -> String {
     text
 }
 
+/// What would be written, or which record would be looked for.
+fn record(effect: &Value) -> String {
+    match effect.get("fields") {
+        Some(fields) => pairs(fields),
+        None => {
+            let word = effect["operation"].as_str().unwrap_or_default();
+            let wanted = effect.get("id").or_else(|| effect.get("where")).unwrap_or(&Value::Null);
+            let wanted = if wanted.is_null() { String::new() } else { format!(" {wanted}") };
+            format!("    {}\n", line(&format!("{word}{wanted}")))
+        }
+    }
+}
+
+/// A statement with its parameters, and those that would follow.
+fn statement(effect: &Value) -> String {
+    let mut text = String::new();
+    for one in std::iter::once(effect).chain(effect["else"].as_array().into_iter().flatten()) {
+        let _ = writeln!(text, "    {}", line(one["statement"].as_str().unwrap_or_default()));
+        let _ = writeln!(text, "    {}", line(&one["parameters"].to_string()));
+    }
+    text
+}
+
 fn request(effect: &Value) -> String {
     let word = |key: &str| line(effect[key].as_str().unwrap_or_default());
     let mut text = format!("    {} {}\n", word("method"), word("url"));
@@ -348,12 +372,26 @@ fn request(effect: &Value) -> String {
 
 /// `: would create 1 record, send 1 mail`
 fn would(effects: &[Value]) -> String {
-    let number = |kind: &str| effects.iter().filter(|effect| effect["kind"] == kind).count();
-    let kinds = [("record", "create", "record"), ("email", "send", "mail"), ("http", "make", "HTTP call")];
-    let parts: Vec<String> = kinds
-        .into_iter()
-        .filter(|(kind, _, _)| number(kind) > 0)
-        .map(|(kind, verb, thing)| format!("{verb} {}", output::count(number(kind), thing)))
-        .collect();
+    let number = |kinds: &[&str], operations: &[&str]| {
+        let is_one = |effect: &&Value| {
+            let is = |name: &str, words: &[&str]| effect[name].as_str().is_some_and(|word| words.contains(&word));
+            is("kind", kinds) && (operations.is_empty() || is("operation", operations))
+        };
+        effects.iter().filter(is_one).count()
+    };
+    let records = &["record", "sql"];
+    let reads = number(records, &["get", "list"]);
+    let parts: Vec<String> = [
+        (number(records, &["create"]), "create", "record"),
+        (number(records, &["upsert"]), "upsert", "record"),
+        (number(records, &["update"]), "update", "record"),
+        (reads, "read records", "time"),
+        (number(&["email"], &[]), "send", "mail"),
+        (number(&["http"], &[]), "make", "HTTP call"),
+    ]
+    .into_iter()
+    .filter(|(number, _, _)| *number > 0)
+    .map(|(number, verb, thing)| format!("{verb} {}", output::count(number, thing)))
+    .collect();
     if parts.is_empty() { ": would send nothing".to_owned() } else { format!(": would {}", parts.join(", ")) }
 }

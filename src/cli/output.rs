@@ -76,6 +76,30 @@ pub(super) fn problem(text: &str) {
     note(&format!("{} {text}", Style::stderr().paint("31", "leadflow:")));
 }
 
+/// A bar on standard error for something that takes its time: told how much of how much is done. Away from a terminal
+/// it is one line at each tenth.
+pub(super) fn bar(what: &'static str, cells: u64) -> impl FnMut(u64, u64) {
+    let is_terminal = std::io::stderr().is_terminal();
+    let mut shown = None;
+    move |done, total| {
+        let steps = if is_terminal { cells } else { 10 };
+        let step = if total == 0 { steps } else { done * steps / total };
+        if shown == Some(step) {
+            return;
+        }
+        shown = Some(step);
+        let mut err = std::io::stderr().lock();
+        // Nobody looks any more: what it tells of goes on.
+        let _ = if is_terminal {
+            let (full, empty) = ("#".repeat(step as usize), "-".repeat((cells - step) as usize));
+            let end = if done == total { "\n" } else { "" };
+            write!(err, "\r{what} [{full}{empty}] {done} of {total}{end}")
+        } else {
+            writeln!(err, "{what} {done} of {total}")
+        };
+    }
+}
+
 /// Rows in columns, two spaces apart; the last column is not padded.
 pub(super) fn table(rows: &[Vec<String>], indent: &str, paint: impl Fn(usize, &str) -> String) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -49,6 +49,7 @@ fn record_json(row: &RecordRow) -> Value {
         "fields": row.fields,
         "run_id": row.run_id,
         "created_at": clock::rfc3339(row.created_at),
+        "updated_at": clock::rfc3339(row.updated_at),
         "connection": row.connection,
     })
 }

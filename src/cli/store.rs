@@ -8,10 +8,11 @@ use serde_json::json;
 use super::args::{Global, StoreCommand};
 use super::{Exit, context, output};
 use crate::app;
+use crate::secret::Secret;
 use crate::settings::{Settings, StoreSettings};
-use crate::store::postgres;
 use crate::store::sqlite::care;
 use crate::store::sqlite::lock::DataLock;
+use crate::store::{copy, postgres};
 
 pub(super) fn run(global: &Global, command: StoreCommand) -> anyhow::Result<Exit> {
     let settings = context::settings(global, &["/data", "/store/url"])?;
@@ -26,6 +27,7 @@ pub(super) fn run(global: &Global, command: StoreCommand) -> anyhow::Result<Exit
         StoreCommand::Status { json } => status(&path, json),
         StoreCommand::Check => check(&path),
         StoreCommand::Backup { file } => backup(&path, &file),
+        StoreCommand::Copy { to } => copy(&settings, &path, to),
         StoreCommand::Migrate => migrate(&settings, &path),
     }
 }
@@ -59,6 +61,7 @@ fn on_postgres(settings: &Settings, command: &StoreCommand) -> anyhow::Result<Ex
             });
         }
         StoreCommand::Check => anyhow::bail!("{place}: PostgreSQL checks itself (pg_amcheck); `check` is for SQLite"),
+        StoreCommand::Copy { .. } => anyhow::bail!("{place}: `copy` moves from SQLite; here pg_dump does it"),
         StoreCommand::Backup { .. } => {
             anyhow::bail!("{place}: back it up with PostgreSQL's own tools (pg_dump) or your provider's")
         }
@@ -120,6 +123,29 @@ fn backup(path: &Path, to: &Path) -> anyhow::Result<Exit> {
         bytes >> 10,
         place = path.display(),
     ));
+    Ok(Exit::Fine)
+}
+
+/// How many cells the bar has.
+const BAR_CELLS: u64 = 30;
+
+fn copy(settings: &Settings, path: &Path, to: String) -> anyhow::Result<Exit> {
+    if let Some(why) = postgres::bad_url(&to) {
+        anyhow::bail!("--to: {why}");
+    }
+    // What a server accepted meanwhile would stay behind.
+    let _lock = DataLock::acquire(&settings.data, &json!({ "command": "store copy" }))?;
+    let place = postgres::place(&to);
+    let options = postgres::OpenOptions::new(Secret::new(to), app::Mode::Serve);
+    let copied = copy::sqlite_to_postgres(path, &options, &mut output::bar("copied", BAR_CELLS))?;
+    let rows: Vec<Vec<String>> =
+        copied.iter().map(|copied| vec![copied.table.clone(), copied.rows.to_string()]).collect();
+    let mut text = output::table(&rows, "  ", |_, cell| cell.to_owned());
+    let _ = writeln!(text, "all there, counted: {place}");
+    text.push_str(
+        "now write  store: { type: postgres, url: '${env:DATABASE_URL}' }  into leadflow.yaml and start the server\n",
+    );
+    output::answer(&text);
     Ok(Exit::Fine)
 }
 

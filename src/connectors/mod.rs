@@ -12,10 +12,13 @@ mod odata;
 mod operation;
 pub mod outbox;
 mod outcome;
+pub mod postgres;
 pub mod records;
 pub mod rest;
 pub mod salesforce;
 pub mod smtp;
+pub mod sql;
+pub mod sqlite;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -29,6 +32,7 @@ pub use crate::flow::declared::declared;
 use crate::ids::{IdempotencyKey, RunId};
 use crate::outbound::http::HttpClientSettings;
 use crate::outbound::outbox::Outbox as OutboxFolder;
+use crate::outbound::records::RecordReader;
 use crate::outbound::{Effect, Reply, Transport};
 use crate::run::Failure;
 pub use live::Described;
@@ -56,6 +60,8 @@ impl Registry {
                 Arc::new(dataverse::Dataverse),
                 Arc::new(salesforce::Salesforce),
                 Arc::new(azure_table::AzureTable),
+                Arc::new(postgres::Postgres),
+                Arc::new(sqlite::Sqlite),
             ];
             let kinds = kinds.into_iter().chain(rest::embedded()).collect();
             Arc::new(Registry { kinds })
@@ -100,7 +106,16 @@ pub struct Reach {
     pub ca: Vec<Vec<u8>>,
     /// The one outbox of the process.
     pub outbox: Arc<OutboxFolder>,
+    /// The embedded records of the process.
+    pub records: Arc<RecordReader>,
+    /// The folder of leadflow.yaml: relative paths of settings start there.
+    pub folder: PathBuf,
+    /// Effects of the connection at once: more connections to its system are of no use.
+    pub concurrency: usize,
 }
+
+/// Effects at once, where nobody says anything.
+const CONCURRENCY_DEFAULT: usize = 64;
 
 impl Reach {
     /// All further certificate authorities: those of every connection and this one's.
@@ -110,7 +125,14 @@ impl Reach {
 
     /// The outbox below the data folder, the default client, no further authorities.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { http: HttpClientSettings::default(), ca: Vec::new(), outbox: Arc::new(OutboxFolder::open(data)) }
+        Self {
+            http: HttpClientSettings::default(),
+            ca: Vec::new(),
+            outbox: Arc::new(OutboxFolder::open(data)),
+            records: Arc::default(),
+            folder: PathBuf::new(),
+            concurrency: CONCURRENCY_DEFAULT,
+        }
     }
 }
 

@@ -26,15 +26,6 @@ pub const UNTIL_COUNT_MAX: u32 = 5000;
 /// How long an `until` that says nothing itself goes on.
 pub const UNTIL_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Leaf actions and constructs that later versions bring: known, so that `check` can say `not_yet` instead of
-/// "unknown".
-pub const NOT_YET: &[&str] = &["update_record", "upsert_record", "get_record", "list_records"];
-
-/// Whether a later version brings the action type `kind`.
-pub fn is_not_yet(kind: &str) -> bool {
-    NOT_YET.contains(&kind)
-}
-
 /// What a compiled container decides by.
 #[derive(Debug)]
 pub enum Control {

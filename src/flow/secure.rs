@@ -157,7 +157,7 @@ fn is_member_secure(secure: Secure, member: Option<&str>) -> bool {
 /// Whether outputs are made of inputs: of all that does not leave the machine, and of records, which give back their
 /// fields.
 fn gives_what_it_is_told(action: &Action) -> bool {
-    !action.leaves_the_machine || action.kind.ends_with("_record")
+    !action.leaves_the_machine || action.kind.ends_with("_record") || action.kind == "list_records"
 }
 
 /// Blots out what an effect, as a dry run tells it, holds of secure inputs: what happens stays.

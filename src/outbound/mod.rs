@@ -9,6 +9,8 @@ pub mod http;
 pub mod mail;
 pub mod outbox;
 pub mod recorded;
+pub mod records;
+pub mod sql;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use serde_json::Value;
 
 use crate::clock::{Fut, Micros};
 use crate::run::Failure;
-use crate::store::RecordWrite;
+use crate::store::{RecordQuery, RecordRow, RecordWrite};
 
 /// Something to do to the outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,10 @@ pub enum Effect {
     Email(Box<EmailMessage>),
     /// A write to the embedded records: done by the engine's commit, never by [`Effects::perform`].
     Record(RecordWrite),
+    /// A look at the embedded records.
+    ReadRecords(RecordQuery),
+    /// Something to ask a database of.
+    Sql(Box<sql::SqlRequest>),
     /// Log in, say goodbye: how a connection is tried that takes no harmless request. SMTP only.
     LogIn,
 }
@@ -117,6 +123,10 @@ pub enum Reply {
     },
     /// The record write is part of the next commit.
     Record,
+    /// The embedded records that fit.
+    Records(Vec<RecordRow>),
+    /// What a database answered.
+    Sql(sql::SqlReply),
     /// The other side let us in.
     LoggedIn,
     /// No answer. The class says whether anything may have been done.
@@ -159,8 +169,12 @@ pub struct Call<'a> {
 /// How to reach the other side of a connection, credentials included.
 #[derive(Clone)]
 pub enum Transport {
-    /// Nothing to reach: the embedded records.
+    /// Nothing to reach.
     Embedded,
+    /// The embedded records.
+    Records(Arc<records::RecordReader>),
+    /// The tables of a database.
+    Sql(Arc<sql::Database>),
     /// HTTP with a connection's base, headers and credentials, or without any.
     Http(Arc<http::HttpTransport>),
     /// SMTP.
@@ -192,7 +206,9 @@ impl Effects for Real {
                 (Effect::LogIn, Transport::Smtp(smtp)) => smtp.try_login(call.timeout).await,
                 (Effect::Email(message), Transport::Outbox(outbox)) => outbox.write(message, call.timeout).await,
                 // Nothing to do here: the engine commits the write with its journal.
-                (Effect::Record(_), Transport::Embedded) => Reply::Record,
+                (Effect::Record(_), Transport::Embedded | Transport::Records(_)) => Reply::Record,
+                (Effect::ReadRecords(query), Transport::Records(records)) => records.read(query, call.timeout).await,
+                (Effect::Sql(request), Transport::Sql(database)) => database.perform(request, call.timeout).await,
                 _ => Reply::Failed(wrong_transport(call.connection)),
             }
         })
@@ -205,7 +221,7 @@ impl Transport {
         match self {
             Self::Smtp(smtp) => Some(smtp.default_from()),
             Self::Outbox(_) => Some(mail::OUTBOX_SENDER),
-            Self::Embedded | Self::Http(_) => None,
+            Self::Embedded | Self::Records(_) | Self::Sql(_) | Self::Http(_) => None,
         }
     }
 }

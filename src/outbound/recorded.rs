@@ -7,13 +7,14 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
+use super::sql::{SqlRequest, Statement};
 use super::{
     Call, Effect, Effects, EmailMessage, HttpBody, HttpRequest, Reply, Transport, http, mail, wrong_transport,
 };
 use crate::clock::Fut;
 use crate::flow::secure::hide_effect;
 use crate::run::Failure;
-use crate::store::RecordWrite;
+use crate::store::{RecordQuery, RecordWrite};
 
 /// What stands for a secret.
 const HIDDEN: &str = "***";
@@ -54,7 +55,14 @@ impl Effects for Recorded {
                 show_email(call.action, message, call.transport.default_from().unwrap_or(mail::OUTBOX_SENDER))
             }
             // Told by `note_record` when the engine commits it.
-            (Effect::Record(_), Transport::Embedded) => return Box::pin(std::future::ready(Reply::Record)),
+            (Effect::Record(_), Transport::Embedded | Transport::Records(_)) => {
+                return Box::pin(std::future::ready(Reply::Record));
+            }
+            (Effect::ReadRecords(query), Transport::Records(_)) => Ok(show_query(call.action, query)),
+            (Effect::Sql(request), Transport::Sql(_)) => match show_sql(call.action, call.connection, request) {
+                Some(shown) => Ok(shown),
+                None => return Box::pin(std::future::ready(call.simulated)),
+            },
             _ => Err(wrong_transport(call.connection)),
         };
         if let Ok(effect) = &mut shown {
@@ -72,7 +80,7 @@ impl Effects for Recorded {
 
     fn note_record(&self, action: &str, idx: &str, write: &RecordWrite, secure: bool) {
         let mut effect = json!({
-            "action": action, "kind": "record", "connection": write.connection, "operation": "create",
+            "action": action, "kind": "record", "connection": write.connection, "operation": write.mode.as_str(),
             "entity": write.entity, "id": write.id, "fields": write.fields,
         });
         place(&mut effect, idx);
@@ -107,6 +115,39 @@ fn show_http(action: &str, request: &HttpRequest, transport: &http::HttpTranspor
         "action": action, "kind": "http", "method": target.method, "url": transport.shown_url(&target), "headers": transport.stand_ins().hide_in(headers.into()),
         "body": transport.stand_ins().hide_in(body),
     }))
+}
+
+/// A look at embedded records: `get` for one that is meant, `list` for any that fit.
+fn show_query(action: &str, query: &RecordQuery) -> Value {
+    let mut shown = json!({
+        "action": action, "kind": "record", "connection": query.connection,
+        "operation": if query.is_list { "list" } else { "get" }, "entity": query.entity,
+    });
+    if let Some(id) = &query.id {
+        shown["id"] = json!(id);
+    }
+    if !query.filter.is_empty() {
+        shown["where"] = json!(query.filter);
+    }
+    shown
+}
+
+/// A statement; `None` for what only reads what a table is like.
+fn show_sql(action: &str, connection: &str, request: &SqlRequest) -> Option<Value> {
+    let SqlRequest::Run(run) = request else { return None };
+    let (first, rest) = run.statements.split_first()?;
+    let parameters = |statement: &Statement| -> Value {
+        statement.parameters.iter().map(|parameter| parameter.value.clone()).collect()
+    };
+    let mut shown = json!({
+        "action": action, "kind": "sql", "connection": connection, "operation": run.operation,
+        "entity": run.entity, "statement": first.text, "parameters": parameters(first),
+    });
+    if !rest.is_empty() {
+        let rest = rest.iter().map(|one| json!({ "statement": one.text, "parameters": parameters(one) }));
+        shown["else"] = rest.collect();
+    }
+    Some(shown)
 }
 
 /// The mail is built as it would be sent, so that what cannot be sent fails.
@@ -227,6 +268,7 @@ mod tests {
             id: "1".into(),
             fields: json!({"a": 1}),
             run_id: RunId::from_bytes([1; 16]),
+            mode: crate::store::RecordMode::Create,
             created_at: 0,
         };
         let recorded = Recorded::new();

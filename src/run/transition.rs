@@ -169,7 +169,8 @@ pub fn next(mut step: Step, event: StepEvent) -> Result<Step, Illegal> {
             step.outputs = Some(outputs);
             step.outcome = outcome;
             step.error = None;
-            step.possible_repeat |= possible_repeat;
+            // Whoever performed it was told of earlier tries, and knows whether they may have acted too.
+            step.possible_repeat = possible_repeat;
         }
         (Pending | Running | Waiting, StepEvent::Fail { at, failure }) => {
             let status = if failure.class == Class::TimedOut { TimedOut } else { Failed };

@@ -19,8 +19,7 @@ use crate::units;
 use crate::yaml::{child, dotted};
 
 /// Connector types that later versions bring.
-const CONNECTORS_NOT_YET: &[&str] =
-    &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "postgres", "sqlite", "odoo"];
+const CONNECTORS_NOT_YET: &[&str] = &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "odoo"];
 
 /// What the linter learnt of values on its way: for printing them.
 #[derive(Debug, Default)]

@@ -145,7 +145,7 @@ impl Settings {
 pub enum StoreSettings {
     /// The embedded database, in the data folder.
     Sqlite,
-    /// A PostgreSQL that nodes share.
+    /// A database server that nodes share.
     Postgres {
         /// How to reach it; `None` when its variable is not set and this is no `serve`.
         url: Option<Secret>,

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::wired::{Wire, Wired};
 use super::{
     Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
-    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
-    RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow,
+    Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
@@ -152,6 +152,7 @@ pass! {
     list_rejected(flow: Option<&str>, limit: usize) -> Vec<RejectedRow>;
     find_rejected(part: &str, limit: usize) -> Vec<RejectedRow>;
     list_records(entity: Option<&str>, limit: usize) -> Vec<RecordRow>;
+    read_records(query: RecordQuery) -> Vec<RecordRow>;
     find_records(part: &str, limit: usize) -> Vec<RecordRow>;
     keys() -> Vec<KeySlot>;
     meta(key: &str) -> Option<String>;

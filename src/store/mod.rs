@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod connection_state;
+pub mod copy;
 pub mod faulty;
 mod find;
 pub mod hidden;
@@ -15,6 +16,7 @@ mod lease;
 mod live;
 pub mod memory;
 pub mod postgres;
+mod records;
 pub mod sqlite;
 mod standing;
 mod values;
@@ -27,6 +29,7 @@ pub use connection_state::{
 pub use intake::{Arrival, DedupeKey, Gate, Intake, Taken, gate_lane, gated_flow};
 pub use lease::{Heartbeat, Life, NodeRow, Rescued, STRIKES_MAX, SUSPECT_STRIKES, Term};
 pub use live::{Live, LiveChange, LiveRow};
+pub use records::{Picking, RecordMode, RecordQuery, RecordRow, RecordWrite, merge_fields};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -193,23 +196,6 @@ pub struct StepIo {
     pub child: Option<RunId>,
 }
 
-/// A write to the embedded `records`: in the same transaction as the journal.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordWrite {
-    /// The connection's name.
-    pub connection: String,
-    /// The entity.
-    pub entity: String,
-    /// The client-made id: a second write with the same id changes nothing.
-    pub id: String,
-    /// The fields.
-    pub fields: Value,
-    /// The run that wrote it.
-    pub run_id: RunId,
-    /// When.
-    pub created_at: Micros,
-}
-
 /// A new run with everything that its first commit holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewRun {
@@ -327,25 +313,6 @@ pub struct RejectedRow {
     pub body: Vec<u8>,
     /// The run that a resubmit made.
     pub resubmitted_as: Option<RunId>,
-}
-
-/// One embedded record.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordRow {
-    /// The connection's name.
-    pub connection: String,
-    /// The entity.
-    pub entity: String,
-    /// Its id.
-    pub id: String,
-    /// Its fields.
-    pub fields: Value,
-    /// The run that wrote it.
-    pub run_id: RunId,
-    /// When it was created.
-    pub created_at: Micros,
-    /// When it was last changed.
-    pub updated_at: Micros,
 }
 
 /// Which runs to list.
@@ -494,7 +461,7 @@ pub trait Store: Send + Sync + 'static {
 
     // --- reads ---
 
-    /// The database's time: every time that is stored is of it. On SQLite it is the machine's.
+    /// The database's time: every time that is stored is of it. A file's is the machine's.
     fn now(&self) -> Fut<'_, StoreResult<Micros>>;
     /// The lives that have a row, by name. A lease may have expired already.
     fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>>;
@@ -533,6 +500,9 @@ pub trait Store: Send + Sync + 'static {
     fn find_rejected(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RejectedRow>>>;
     /// Embedded records, newest first.
     fn list_records(&self, entity: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>>;
+    /// Embedded records that fit `query`, in its order: see [`Picking`]. Reads in slices, so a long table keeps nobody
+    /// waiting.
+    fn read_records(&self, query: RecordQuery) -> Fut<'_, StoreResult<Vec<RecordRow>>>;
     /// Embedded records whose id starts or ends with `part`; at most `limit`.
     fn find_records(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>>;
     /// All key slots.

@@ -1,4 +1,4 @@
-//! A real PostgreSQL for tests: one for each test process, and one of its own for a test that stops it. See README.md.
+//! A real database server (`postgres.sh`) for tests: one for each test process, and one of its own for a test that stops it. See README.md.
 
 #![allow(dead_code, reason = "unit tests and integration tests use different parts of it")]
 
@@ -72,21 +72,16 @@ impl Server {
 
     /// The URL of a fresh and empty schema.
     pub(crate) fn fresh(&self) -> String {
-        let schema = self.name();
+        let schema = name();
         self.execute("postgres", &format!("CREATE SCHEMA {schema}"));
         format!("{}?options=-c%20search_path%3D{schema}", self.url("postgres"))
     }
 
     /// The name of a fresh and empty database.
     pub(crate) fn fresh_database(&self) -> String {
-        let name = self.name();
+        let name = name();
         self.execute("postgres", &format!("CREATE DATABASE {name}"));
         name
-    }
-
-    fn name(&self) -> String {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Runs SQL as the owner of everything; the first column of each row.
@@ -126,6 +121,12 @@ impl Server {
         writeln!(script.input.as_mut().expect("open"), "{order}").expect("the script hears");
         assert_eq!(script.line(), answer);
     }
+}
+
+/// A name that no schema and no database of this process has.
+fn name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Script {

@@ -90,7 +90,7 @@ fn two_servers_share_one_database() {
     assert!(runs.len() == 80 && runs.iter().all(|run| run["status"] == "succeeded"), "{runs:#?}");
     let records = two.json(&["records", "list", "--json", "--limit", "1000"]);
     assert_eq!(records.as_array().map(Vec::len), Some(80), "one record a lead");
-    let mails: usize = [&one, &two].map(|workspace| mails(workspace)).iter().sum();
+    let mails: usize = [&one, &two].map(mails).iter().sum();
     assert_eq!(mails, 80, "and one mail");
     // What the first leaves behind when it is killed, the second ends.
     first.kill();

@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::support::postgres::Server as Postgres;
 use crate::support::{Server, Workspace, wire};
 
 const FLOW: &str = "name: kept\ntrigger:\n  type: request\nactions:\n  - name: keep\n    type: create_record\n    connection: crm\n    entity: leads\n    fields: { n: '{{trigger.body.n}}' }\n";
@@ -77,4 +78,51 @@ fn a_second_server_on_the_folder_names_the_first() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains(&first.pid().to_string()), "names the holder: {said}");
     drop::<Server>(first);
+}
+
+/// Everything moves: runs that ended, runs that wait, records, texts, the signing key; and what waited goes on there.
+#[test]
+fn a_store_moves_to_postgresql_with_everything_in_it() {
+    let postgres = Postgres::shared();
+    let to = postgres.fresh();
+    let workspace = Workspace::empty();
+    workspace.write("flows/kept.yaml", FLOW);
+    let gated = FLOW.replace("name: kept", "name: gated").replace(
+        "  type: request\n",
+        "  type: request\n  concurrency: { runs: 1 }\n  dedupe: { key: ['{{trigger.body.n}}'], window: 1h }\n",
+    ) + "  - name: rest\n    type: delay\n    for: 4s\n";
+    workspace.write("flows/gated.yaml", &gated);
+    let server = workspace.serve();
+    let urls = ["kept", "gated"].map(|flow| server.url(flow).to_owned());
+    let large = "x".repeat(20_000);
+    for n in 0..5 {
+        let body = format!("{{\"n\":{n},\"large\":\"{large}ü\\u0000\"}}");
+        assert_eq!(wire::post(&urls[0], &body).expect("an answer").status, 202);
+        assert_eq!(wire::post(&urls[1], &format!("{{\"n\":{n}}}")).expect("an answer").status, 202);
+    }
+    let beside = workspace.run(&["store", "copy", "--to", &to]);
+    assert_eq!(beside.status.code(), Some(2), "not while a server accepts: {beside:?}");
+    server.kill();
+    let said = workspace.expect(0, &["store", "copy", "--to", &to]);
+    assert!(said.contains("all there") && !said.contains("app@"), "{said}");
+    let before = workspace.json(&["store", "status", "--json"]);
+    let again = workspace.run(&["store", "copy", "--to", &to]);
+    let refused = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.code() == Some(2) && refused.contains("not empty"), "{refused}");
+
+    workspace.write("database-url", &to);
+    workspace.write("leadflow.yaml", "store: { type: postgres, url: '${file:database-url}' }\n");
+    let after = workspace.json(&["store", "status", "--json"]);
+    for table in ["runs", "steps", "payloads", "flow_texts", "live", "keys", "dedupe", "records"] {
+        assert_eq!(after["rows"][table], before["rows"][table], "{table}");
+    }
+    let server = workspace.serve();
+    let query = |url: &str| url.split_once('?').expect("signed").1.to_owned();
+    assert_eq!(query(server.url("kept")), query(&urls[0]), "URLs that were handed out stay valid");
+    // A lead that came before the move is still known after it.
+    let answer = wire::post(server.url("gated"), "{\"n\":3}").expect("an answer");
+    assert!(answer.json()["duplicate_of"].is_string(), "{answer:?}");
+    let runs = workspace.until_ended();
+    assert_eq!(runs.len(), 11);
+    assert_eq!(runs.iter().filter(|run| run["status"] == "succeeded").count(), 10, "{runs:#?}");
 }

@@ -17,6 +17,7 @@ use crate::connectors::Described;
 use crate::diagnostic::{Diagnostic, Place, nearest};
 use crate::engine::ports::OpenConnection;
 use crate::library::load::Loaded;
+use crate::outbound::sql::SqlRequest;
 use crate::outbound::{Call, Effect, Effects, Real, Reply};
 use crate::run::Failure;
 use crate::settings::Settings;
@@ -165,7 +166,8 @@ async fn perform(connection: &OpenConnection, effect: &Effect) -> Reply {
 fn is_harmless(effect: &Effect) -> bool {
     match effect {
         Effect::Http(request) => matches!(request.method.as_str(), "GET" | "HEAD"),
-        Effect::LogIn => true,
+        Effect::LogIn | Effect::ReadRecords(_) => true,
+        Effect::Sql(request) => matches!(**request, SqlRequest::Describe(_)),
         Effect::Email(_) | Effect::Record(_) => false,
     }
 }

@@ -4,15 +4,6 @@ use super::{CodeDoc, error, note, warning};
 
 pub(super) const CODES: &[CodeDoc] = &[
     error(
-        "not_found",
-        "the record is not there",
-        "\
-The system has no record with this id or key, so there was nothing to read or to change. It may have
-been deleted or merged; `upsert_record` makes it when it is missing. An action behind this one can
-handle it: `run_after: {NAME: [failed]}`.
-",
-    ),
-    error(
         "duplicate",
         "the record is there already",
         "\
@@ -36,7 +27,9 @@ been done, so it is tried again as one whose outcome is unknown.
         "\
 An id or key of another form than the system's: Dataverse wants a GUID or the fields of an alternate
 key, Salesforce an id of 15 or 18 characters or one external id field, Azure tables PartitionKey and
-RowKey without / \\ # ?. The message says which. Nothing was sent.
+RowKey without / \\ # ?. In a table of a database an `id` needs a primary key of one column, and
+`upsert_record` by `key` a unique index over exactly these columns: without it, two leads at the same
+moment would make two records. The message says which. Nothing was sent.
 ",
     ),
     error(
@@ -66,10 +59,12 @@ about the connection was checked; the first real record or mail will tell.
     ),
     error(
         "unknown_entity",
-        "check --live: the system has no such entity",
+        "the system has no such entity",
         "\
 The connection works, but what `entity` names is not there. Dataverse wants the entity set name
-(plural: `leads`), Salesforce the API name of the object (`Lead`, `Offer__c`), a database the table.
+(plural: `leads`), Salesforce the API name of the object (`Lead`, `Offer__c`), a database the table,
+`table` or `schema.table`, in its own spelling: PostgreSQL stores names in lower case unless they were
+quoted.
 ",
     ),
     warning(
@@ -82,7 +77,7 @@ connection may write records and not read definitions. The mapping is not compar
     ),
     error(
         "unknown_field",
-        "check --live: the entity has no such field",
+        "the entity has no such field",
         "\
 The system would refuse the whole record. Write the name that the API uses (`emailaddress1`), not the
 label that people see. In Dataverse a lookup is set as `\"NAME@odata.bind\": \"/accounts(ID)\"`, and the

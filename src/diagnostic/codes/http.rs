@@ -164,10 +164,13 @@ It is starting, or the store does not answer. The body of /readyz says what it w
     ),
     error(
         "not_found",
-        "nothing answers at this path (404)",
+        "nothing answers at this path (404), or the record is not there",
         "\
 Flows answer below /flows/; /healthz tells that the server lives. Console, API and metrics are on the
 admin listener (127.0.0.1:8081 if leadflow.yaml says nothing).
+
+Of an action: no record has this `id` or `key`. `upsert_record` makes one that is missing; an action
+with `run_after: { get: [failed] }` can do something else then.
 ",
     ),
     error(

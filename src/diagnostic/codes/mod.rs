@@ -6,6 +6,7 @@ mod destination;
 mod flow;
 mod http;
 mod order;
+mod records;
 mod run;
 mod settings;
 mod template;
@@ -26,10 +27,11 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 8] = [
+const PARTS: [&[CodeDoc]; 9] = [
     destination::CODES,
     flow::CODES,
     order::CODES,
+    records::CODES,
     template::CODES,
     run::CODES,
     http::CODES,

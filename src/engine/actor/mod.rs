@@ -388,7 +388,9 @@ impl Actor {
         match result {
             Ok(outcome) => {
                 let flagged = outcome.possible_repeat;
-                self.records.extend(outcome.writes);
+                for write in outcome.writes {
+                    self.keep_record(at, &key, write);
+                }
                 self.succeed(key, outcome.outputs, outcome.outcome, flagged);
             }
             Err(failure) => self.fail_or_retry(at, key, failure),

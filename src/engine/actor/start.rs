@@ -17,6 +17,7 @@ use crate::run::advance::{Event, SKIPPED_BY_WHEN};
 use crate::run::size::size_of;
 use crate::run::transition::StepEvent;
 use crate::run::{Class, Failure, StepKey, retry};
+use crate::store::RecordWrite;
 use crate::template::RenderError;
 
 /// What rendering an action gave.
@@ -159,6 +160,14 @@ impl Actor {
                 self.wanting.push(Wanting { key: key.clone(), lane, connection, operation, effect });
             }
         }
+    }
+
+    /// A record that is written with the next commit, as of now.
+    pub(super) fn keep_record(&mut self, at: Micros, key: &StepKey, write: RecordWrite) {
+        let write = RecordWrite { created_at: at, ..write };
+        let action = &self.flow.actions[key.node];
+        self.ports.effects.note_record(&action.name, &key.idx, &write, action.secure.inputs);
+        self.records.push(write);
     }
 
     pub(super) fn succeed(&mut self, key: StepKey, outputs: Value, outcome: Option<String>, possible_repeat: bool) {

@@ -206,11 +206,6 @@ impl<'a> Linter<'a> {
             return Some(spec);
         }
         let at = child(pointer, "type");
-        if control::is_not_yet(kind) {
-            let message = format!("the action type `{kind}` comes with a later version");
-            self.report("not_yet", &at, message, None);
-            return None;
-        }
         if !kind.is_empty() {
             self.unknown_action_type(kind, &at);
         }

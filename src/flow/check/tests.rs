@@ -167,7 +167,6 @@ fn keys_and_types_of_an_action_are_told_once_each() {
     case("fields: {a: 1}", "fields: [1]", &[("wrong_type", 5, 13)]);
     case("fields: {a: 1}", "fields: {\"{{a}}\": 1}", &[("template_in_key", 5, 14)]);
     case("type: create_record", "type: create_recrod", &[("unknown_action_type", 2, 11)]);
-    case("type: create_record", "type: update_record", &[("not_yet", 2, 11)]);
     case("\ntype: create_record", "", &[("missing_key", 1, 5)]);
     case("name: a", "name: 1a", &[("bad_name", 1, 11)]);
     case("name: a", "name: a\non_unknown: hold", &[("not_yet", 2, 5)]);

@@ -171,6 +171,9 @@ impl Store for FakeStore {
     fn list_records(&self, _: Option<&str>, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
         unused()
     }
+    fn read_records(&self, _: RecordQuery) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
+        unused()
+    }
     fn find_records(&self, _: &str, _: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
         unused()
     }

@@ -8,6 +8,7 @@ mod handing_out;
 mod keeping;
 mod leases;
 mod looking;
+mod records;
 mod running;
 mod taking_in;
 
@@ -16,6 +17,7 @@ pub(crate) use handing_out::*;
 pub(crate) use keeping::*;
 pub(crate) use leases::*;
 pub(crate) use looking::*;
+pub(crate) use records::*;
 pub(crate) use running::*;
 pub(crate) use taking_in::*;
 
@@ -24,7 +26,9 @@ use std::task::Poll;
 
 use serde_json::{Value, json};
 
-use super::{Inflight, LaneWant, NewRun, RecordWrite, RunCommit, RunRow, StepIo, StepRow, Store, StoredRun};
+use super::{
+    Inflight, LaneWant, NewRun, RecordMode, RecordWrite, RunCommit, RunRow, StepIo, StepRow, Store, StoredRun,
+};
 use crate::clock::{Fut, MICROS_PER_SEC, Micros};
 use crate::flow::secure::Secure;
 use crate::ids::RunId;
@@ -44,6 +48,9 @@ macro_rules! conformance {
             a_fenced_commit_writes_nothing
             a_commit_may_be_repeated
             a_record_is_written_once
+            a_record_is_changed_field_by_field
+            a_record_is_made_or_changed
+            records_are_read_by_what_they_hold
             a_called_run_is_stored_with_the_commit_that_calls_it
             a_called_run_wakes_its_caller_when_nobody_works_on_it
             claims_take_the_oldest_due_of_each_lane
@@ -213,6 +220,7 @@ pub(crate) fn record(run: RunId, id: &str, fields: Value) -> RecordWrite {
         fields,
         run_id: run,
         created_at: at(1),
+        mode: RecordMode::Create,
     }
 }
 

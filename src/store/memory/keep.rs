@@ -5,7 +5,8 @@ use crate::clock::Micros;
 use crate::ids::RunId;
 use crate::run::RunStatus;
 use crate::store::{
-    FlowText, KeySlot, Live, LiveChange, LiveRow, PruneBefore, RecordRow, RejectedCaps, RejectedRow, TextId,
+    FlowText, KeySlot, Live, LiveChange, LiveRow, Picking, PruneBefore, RecordQuery, RecordRow, RejectedCaps,
+    RejectedRow, TextId,
 };
 
 /// Hexadecimal digits of a whole id.
@@ -89,6 +90,16 @@ impl State {
         self.keys.entry((flow, slot)).or_insert(fresh)
     }
 
+    pub(super) fn pick_records(&self, query: RecordQuery) -> Vec<RecordRow> {
+        let (connection, entity, id) = (query.connection.clone(), query.entity.clone(), query.id.clone());
+        let fits = |row: &&RecordRow| {
+            row.connection == connection && row.entity == entity && id.as_ref().is_none_or(|id| row.id == *id)
+        };
+        let mut picking = Picking::new(query);
+        self.records.iter().rev().filter(fits).for_each(|row| picking.look_at(row.clone()));
+        picking.rows()
+    }
+
     pub(super) fn newest_records(&self, fits: impl Fn(&RecordRow) -> bool, limit: usize) -> Vec<RecordRow> {
         self.records.iter().rev().filter(|record| fits(record)).take(limit).cloned().collect()
     }
@@ -106,14 +117,18 @@ impl State {
         let mut old: Vec<_> = self.runs.values().filter(|kept| is_old(kept)).map(|kept| kept.row.run_id).collect();
         old.truncate(left);
         left -= old.len();
-        old.iter().for_each(|run| drop(self.runs.remove(run)));
+        for run in &old {
+            self.runs.remove(run);
+        }
         self.rejected.retain(|_, row| !take_one(&mut left, row.received_at < before.rejected));
         self.dedupe.retain(|_, (_, expires_at)| !take_one(&mut left, *expires_at < before.dedupe));
         if left > 0 {
             let oldest = before.succeeded.min(before.failed).min(before.duplicates).min(before.rejected);
             let unused = self.unused_texts(oldest);
             left -= unused.len().min(left);
-            unused.iter().for_each(|id| drop(self.texts.remove(id)));
+            for id in &unused {
+                self.texts.remove(id);
+            }
         }
         (before.rows_max - left) as u64
     }

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
-    Life, Live, LiveChange, LiveRow, NewRun, NodeRow, Noted, Owner, PruneBefore, RecordRow, RejectedCaps, RejectedRow,
-    Rescued, RunCommit, RunFilter, RunRow, StepRow, Store, StoreResult, StoredRun, TextId,
+    Life, Live, LiveChange, LiveRow, NewRun, NodeRow, Noted, Owner, PruneBefore, RecordQuery, RecordRow, RejectedCaps,
+    RejectedRow, Rescued, RunCommit, RunFilter, RunRow, StepRow, Store, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Clock, Fut, Micros};
 use crate::ids::RunId;
@@ -388,6 +388,10 @@ impl Store for MemoryStore {
         let entity = entity.map(str::to_owned);
         let fits = move |record: &RecordRow| entity.as_ref().is_none_or(|entity| record.entity == *entity);
         self.read(move |state| state.newest_records(fits, limit))
+    }
+
+    fn read_records(&self, query: RecordQuery) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
+        self.read(move |state| state.pick_records(query))
     }
 
     fn find_records(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {

@@ -4,8 +4,8 @@ use super::{Happened, Kept, State};
 use crate::ids::RunId;
 use crate::run::RunStatus;
 use crate::store::{
-    Arrival, DedupeKey, Gate, Intake, NewRun, RecordRow, RecordWrite, RunRow, StoreError, StoreResult, Taken,
-    gate_lane, gated_flow,
+    Arrival, DedupeKey, Gate, Intake, NewRun, RecordMode, RecordRow, RecordWrite, RunRow, StoreError, StoreResult,
+    Taken, gate_lane, gated_flow,
 };
 
 impl State {
@@ -112,11 +112,13 @@ impl State {
 
     pub(super) fn write_records(&mut self, records: Vec<RecordWrite>) {
         for write in records {
-            let RecordWrite { connection, entity, id, fields, run_id, created_at } = write;
-            let same = |row: &RecordRow| row.connection == connection && row.entity == entity && row.id == id;
-            if !self.records.iter().any(same) {
-                let row = RecordRow { connection, entity, id, fields, run_id, created_at, updated_at: created_at };
-                self.records.push(row);
+            let same = |row: &&mut RecordRow| {
+                (&row.connection, &row.entity, &row.id) == (&write.connection, &write.entity, &write.id)
+            };
+            match self.records.iter_mut().find(same) {
+                Some(row) if write.mode != RecordMode::Create => row.change(&write),
+                None if write.mode != RecordMode::Update => self.records.push(RecordRow::from(write)),
+                _ => {}
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::store::{FlowText, KeySlot, RecordRow, RejectedRow, TextId, values};
 
 const REJECTED_COLUMNS: &str = "id, flow, received_at, code, findings, method, path, query, headers, resubmitted_as";
 
-const RECORD_COLUMNS: &str = "connection, entity, id, fields, run_id, created_at, updated_at";
+pub(super) const RECORD_COLUMNS: &str = "connection, entity, id, fields, run_id, created_at, updated_at";
 
 /// [`Store::text`](crate::store::Store::text).
 pub(super) async fn text(conn: &ClientWrapper, id: TextId) -> Done<Option<FlowText>> {
@@ -80,7 +80,7 @@ pub(super) async fn find_records(conn: &ClientWrapper, part: &str, limit: usize)
     conn.query(&conn.prepare_cached(&sql).await?, &[&part, &limit]).await?.iter().map(record_row).collect()
 }
 
-fn record_row(row: &Row) -> Done<RecordRow> {
+pub(super) fn record_row(row: &Row) -> Done<RecordRow> {
     Ok(RecordRow {
         connection: get(row, 0)?,
         entity: get(row, 1)?,

@@ -15,8 +15,20 @@ use crate::store::{StoreError, StoreResult};
 const LOOK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The tables whose rows are counted.
-pub const TABLES: &[&str] =
-    &["meta", "keys", "flow_texts", "live", "runs", "steps", "payloads", "dedupe", "rejected", "records", "nodes"];
+pub const TABLES: &[&str] = &[
+    "meta",
+    "keys",
+    "flow_texts",
+    "live",
+    "runs",
+    "steps",
+    "payloads",
+    "dedupe",
+    "rejected",
+    "records",
+    "nodes",
+    "connection_state",
+];
 
 /// How a database stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,9 +16,6 @@ use crate::run::RunStatus;
 use crate::store::standing::CODE_UNREADABLE;
 use crate::store::{CancelAnswer, LaneWant, SUSPECT_STRIKES, StepRow, StoredRun, gated_flow};
 
-/// Runs that one slice of maintenance touches.
-pub(super) const SLICE_ROWS: i64 = 64;
-
 /// The advisory lock under which a suspect is chosen: `LEAD` in ASCII, and the schema.
 const SQL_LOCK_SUSPECTS: &str = "SELECT pg_try_advisory_xact_lock(1279607108, hashtext(current_schema()::text))";
 
@@ -43,10 +40,18 @@ pub(super) const SQL_SUSPECT_WAITS: &str = "SELECT EXISTS (SELECT 1 FROM runs \
 const _: () = assert!(SUSPECT_STRIKES == 3, "the suspects' indexes and queries have the number written out");
 
 /// Once inside, a run is in no lane: whatever becomes of this claim, it needs no second passage.
-const SQL_TAKE: &str = "UPDATE runs SET owner = $2, epoch = epoch + 1, status = 'running', \
+const SQL_TAKE: &str = "UPDATE runs SET owner = $2, epoch = epoch + 1, status = 'running', wake_at = NULL, \
        lane = CASE WHEN gate = 0 AND left(lane, 1) = '=' THEN '' ELSE lane END, \
        gate = CASE WHEN gate = 0 AND left(lane, 1) = '=' THEN 1 ELSE gate END \
      WHERE run_id = ANY ($1::uuid[])";
+
+/// Releases a slice of held runs. The limit is written out: for one that it does not know, the planner would expect a
+/// tenth of the table.
+pub(super) const SQL_RELEASE: &str = "WITH kept AS MATERIALIZED (SELECT run_id FROM runs \
+       WHERE status = 'held' AND code = $1 AND owner IS NULL AND ($2::text IS NULL OR lane = $2) \
+       ORDER BY run_id LIMIT 64 FOR NO KEY UPDATE SKIP LOCKED) \
+     UPDATE runs SET status = 'queued', code = NULL, due_at = $3, strikes = 0 \
+     FROM kept WHERE runs.run_id = kept.run_id";
 
 /// [`Store::claim`](crate::store::Store::claim). An error leaves the transaction open.
 pub(super) async fn claim(conn: &ClientWrapper, owner: &str, wants: &[LaneWant], now: Micros) -> Done<Vec<StoredRun>> {
@@ -176,13 +181,8 @@ pub(super) async fn give_back(conn: &ClientWrapper, owner: &str, runs: &[(RunId,
 /// One slice of [`Store::release_held`](crate::store::Store::release_held); answers how many runs it released. Whoever
 /// releases a run trusts it again: its strikes are forgotten.
 pub(super) async fn release_slice(conn: &ClientWrapper, code: &str, lane: Option<&str>, now: Micros) -> Done<u64> {
-    let sql = "WITH kept AS MATERIALIZED (SELECT run_id FROM runs \
-                 WHERE status = 'held' AND code = $1 AND owner IS NULL AND ($2::text IS NULL OR lane = $2) \
-                 ORDER BY run_id LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED) \
-               UPDATE runs SET status = 'queued', code = NULL, due_at = $3, strikes = 0 \
-               FROM kept WHERE runs.run_id = kept.run_id";
-    let statement = conn.prepare_cached(sql).await?;
-    Ok(conn.execute(&statement, &[&code, &lane, &now, &SLICE_ROWS]).await?)
+    let statement = conn.prepare_cached(SQL_RELEASE).await?;
+    Ok(conn.execute(&statement, &[&code, &lane, &now]).await?)
 }
 
 /// [`Store::request_cancel`](crate::store::Store::request_cancel). Only an unowned run changes more than its mark: the

@@ -10,7 +10,7 @@ use super::send::Parameters;
 use crate::ids::RunId;
 use crate::store::standing::Standing;
 use crate::store::values::{self, Payload, json};
-use crate::store::{NewRun, RecordWrite, RunCommit, StepRow};
+use crate::store::{NewRun, RecordMode, RecordWrite, RunCommit, StepRow};
 
 /// Declares a set of columns of one length, and how they become parameters in their order.
 macro_rules! columns {
@@ -102,7 +102,9 @@ pub(super) const SQL_COMMIT: &str = "UPDATE runs SET \
        code = CASE WHEN runs.cancel AND c.status = 'held' THEN NULL ELSE c.code END, \
        finished_at = c.finished_at, \
        lane = CASE WHEN runs.cancel AND c.release THEN '' ELSE c.lane END, \
-       due_at = CASE WHEN runs.cancel AND c.release THEN least(c.due_at, runs.received_at) ELSE c.due_at END, \
+       due_at = CASE WHEN runs.cancel AND c.release THEN least(c.due_at, runs.received_at) \
+                     WHEN c.release AND c.status <> 'held' THEN least(c.due_at, runs.wake_at) ELSE c.due_at END, \
+       wake_at = CASE WHEN c.release THEN NULL ELSE runs.wake_at END, \
        owner = CASE WHEN c.release THEN NULL ELSE runs.owner END, \
        inflight = c.inflight, answer = coalesce(c.answer, runs.answer), \
        strikes = CASE WHEN c.progress THEN 0 ELSE runs.strikes END \
@@ -229,9 +231,9 @@ pub(super) const SQL_INSERT_RECORDS: &str = "INSERT INTO records (connection, en
      ON CONFLICT (connection, entity, id) DO NOTHING";
 
 impl RecordColumns {
-    /// Adds records.
+    /// Adds those of `records` that are new.
     pub(super) fn push(&mut self, records: &[RecordWrite]) -> Done<()> {
-        for record in records {
+        for record in records.iter().filter(|record| record.mode == RecordMode::Create) {
             self.connection.push(record.connection.clone());
             self.entity.push(record.entity.clone());
             self.id.push(record.id.clone());

@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 
 use super::columns::{self, CommitColumns, PayloadColumns, RecordColumns, RunColumns, StepColumns};
 use super::fault::Done;
+use super::records::Changes;
 use super::rows::{get, run_id, uuid, uuids};
 use super::send::maybe;
 use super::{gates, intake, secure};
@@ -21,6 +22,7 @@ use crate::store::{Arrival, Intake, NewRun, RunCommit, Taken, gated_flow};
 
 /// What a group is made of.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is moved into its queue once, and read in place from then on")]
 pub(super) enum Work {
     /// [`Store::accept`](crate::store::Store::accept).
     Accept(NewRun),
@@ -110,11 +112,13 @@ fn is_gated(arrivals: &[Arrival]) -> bool {
 /// Locks runs in the order of their ids.
 const SQL_LOCK_RUNS: &str = "SELECT run_id FROM runs WHERE run_id = ANY ($1::uuid[]) ORDER BY run_id FOR NO KEY UPDATE";
 
-/// Makes callers due that nobody works on.
-const SQL_WAKE: &str = "UPDATE runs SET due_at = w.due_at \
+/// Makes callers due that nobody works on, and leaves word for whoever works on one: on another node, nothing else would
+/// tell it, and it may be about to give its run back.
+const SQL_WAKE: &str = "UPDATE runs SET due_at = CASE WHEN owner IS NULL THEN w.due_at ELSE runs.due_at END, \
+       wake_at = CASE WHEN owner IS NULL THEN wake_at ELSE w.due_at END \
      FROM unnest($1::uuid[], $2::bigint[]) AS w (run_id, due_at) \
-     WHERE runs.run_id = w.run_id AND runs.owner IS NULL AND runs.finished_at IS NULL AND runs.status <> 'held' \
-       AND runs.due_at > w.due_at";
+     WHERE runs.run_id = w.run_id AND runs.finished_at IS NULL \
+       AND (runs.owner IS NOT NULL OR runs.status <> 'held' AND runs.due_at > w.due_at)";
 
 impl<'a> Group<'a> {
     fn new(conn: &'a ClientWrapper, works: &'a [&'a Work]) -> Self {
@@ -154,9 +158,15 @@ impl<'a> Group<'a> {
             match work {
                 Work::Accept(new) => note(new, false),
                 Work::TakeIn(arrivals) => {
-                    arrivals.iter().for_each(|arrival| note(&arrival.new, arrival.gate.is_some()));
+                    for arrival in arrivals {
+                        note(&arrival.new, arrival.gate.is_some());
+                    }
                 }
-                Work::Commit(commit) => commit.starts.iter().for_each(|start| note(start, false)),
+                Work::Commit(commit) => {
+                    for start in &commit.starts {
+                        note(start, false);
+                    }
+                }
             }
         }
         flows
@@ -329,12 +339,14 @@ impl<'a> Group<'a> {
     /// Writes everything that hangs on the runs, and commits.
     async fn close(&mut self) -> Done<()> {
         let (mut steps, mut records) = (StepColumns::default(), RecordColumns::default());
+        let mut changes = Changes::default();
         let mut payloads = std::mem::take(&mut self.payloads);
         for Fresh { new, standing, payloads: own } in std::mem::take(&mut self.fresh) {
             let mut own = own;
             if standing.keeps_steps() {
                 steps.push(new.run.run_id, new.run.status.is_final(), &new.steps, &mut own)?;
                 records.push(&new.records)?;
+                changes.push(&new.records);
             }
             payloads.push(new.run.run_id, own);
         }
@@ -343,7 +355,11 @@ impl<'a> Group<'a> {
             let mut own = Vec::new();
             steps.push(commit.run_id, commit.status.is_final(), &commit.steps, &mut own)?;
             records.push(&commit.records)?;
+            changes.push(&commit.records);
             payloads.push(commit.run_id, own);
+        }
+        if !changes.is_empty() {
+            changes.apply(self.conn, std::mem::take(&mut records)).await?;
         }
         self.send_rest(&steps, &records, &payloads).await
     }

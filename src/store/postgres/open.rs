@@ -94,6 +94,13 @@ struct Parsed {
 }
 
 fn parse(url: &str) -> Result<Parsed, String> {
+    let (config, tls) = address(url)?;
+    let has_search_path = config.get_options().is_some_and(|options| options.contains("search_path"));
+    Ok(Parsed { config, tls, has_search_path })
+}
+
+/// Reads the URL of a database, and what it says of TLS. The error says what is wrong with it, and repeats none of it.
+pub(crate) fn address(url: &str) -> Result<(tokio_postgres::Config, tls::Mode), String> {
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err("it must begin with postgres://".to_owned());
     }
@@ -104,7 +111,7 @@ fn parse(url: &str) -> Result<Parsed, String> {
         match pair.split_once('=') {
             Some(("sslmode", value)) => value.clone_into(&mut word),
             Some(("sslrootcert" | "sslcert" | "sslkey", _)) => {
-                return Err("it names certificates: put the authority's file into store.ca".to_owned());
+                return Err("it names certificates: put the authority's file into `ca`".to_owned());
             }
             _ => kept.push(pair),
         }
@@ -121,8 +128,7 @@ fn parse(url: &str) -> Result<Parsed, String> {
         return Err("it names no host".to_owned());
     }
     config.ssl_mode(tls.ssl);
-    let has_search_path = config.get_options().is_some_and(|options| options.contains("search_path"));
-    Ok(Parsed { config, tls, has_search_path })
+    Ok((config, tls))
 }
 
 /// The ways to the database.
@@ -213,7 +219,7 @@ mod tests {
         for (bad, word) in [
             ("mysql://app:hunter2@localhost/leads", "postgres://"),
             ("postgres://app:hunter2@localhost/leads?sslmode=maybe", "sslmode"),
-            ("postgres://app:hunter2@localhost/leads?sslrootcert=/x.pem", "store.ca"),
+            ("postgres://app:hunter2@localhost/leads?sslrootcert=/x.pem", "`ca`"),
             ("postgres://app:hunter2@localhost:notaport/leads", "port"),
             ("postgres://app:hunter2@localhost/leads?colour=blue", "colour"),
         ] {

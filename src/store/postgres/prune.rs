@@ -2,9 +2,10 @@
 
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::fault::Done;
-use super::rows::count;
+use super::rows::{count, get};
 use crate::clock::Micros;
 use crate::run::RunStatus;
 use crate::store::PruneBefore;
@@ -12,14 +13,17 @@ use crate::store::PruneBefore;
 /// Runs that one slice deletes, with all that hangs on them.
 pub(super) const SLICE_ROWS: usize = 64;
 
-/// Deletes ended runs of one status with their steps and payloads.
-pub(super) const SQL_RUNS: &str = "WITH old AS MATERIALIZED (SELECT run_id FROM runs \
-       WHERE status = $1 AND finished_at IS NOT NULL AND finished_at < $2 \
-       ORDER BY finished_at LIMIT $3 FOR UPDATE SKIP LOCKED), \
-     gone AS (DELETE FROM runs USING old WHERE runs.run_id = old.run_id RETURNING runs.run_id), \
-     their_steps AS (DELETE FROM steps USING gone WHERE steps.run_id = gone.run_id), \
-     their_payloads AS (DELETE FROM payloads USING gone WHERE payloads.run_id = gone.run_id) \
-     SELECT count(*) FROM gone";
+/// Ended runs of one status, oldest end first.
+pub(super) const SQL_OLD: &str = "SELECT run_id FROM runs \
+     WHERE status = $1 AND finished_at IS NOT NULL AND finished_at < $2 \
+     ORDER BY finished_at LIMIT $3 FOR UPDATE SKIP LOCKED";
+
+/// Deletes runs with all that hangs on them: three statements, each of which knows that it is about a few runs.
+pub(super) const SQL_DELETE: [&str; 3] = [
+    "DELETE FROM steps WHERE run_id = ANY ($1::uuid[])",
+    "DELETE FROM payloads WHERE run_id = ANY ($1::uuid[])",
+    "DELETE FROM runs WHERE run_id = ANY ($1::uuid[])",
+];
 
 const SQL_REJECTED: &str = "WITH gone AS (DELETE FROM rejected WHERE id IN (SELECT id FROM rejected \
        WHERE received_at < $1 ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1) \
@@ -37,7 +41,8 @@ const SQL_TEXTS: &str = "DELETE FROM flow_texts WHERE pinned_at < $1 \
      AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.text_id = flow_texts.text_id) \
      AND NOT EXISTS (SELECT 1 FROM live WHERE live.text_id = flow_texts.text_id)";
 
-/// One slice of at most `rows`; answers how many rows it deleted, less than `rows` when nothing is left.
+/// One slice of at most `rows`; answers how many rows it deleted, less than `rows` when nothing is left. An error leaves a
+/// transaction open.
 pub(super) async fn slice(conn: &ClientWrapper, before: &PruneBefore, rows: usize) -> Done<usize> {
     let ends = [
         (RunStatus::Succeeded, before.succeeded),
@@ -48,9 +53,16 @@ pub(super) async fn slice(conn: &ClientWrapper, before: &PruneBefore, rows: usiz
         (RunStatus::Duplicate, before.duplicates),
     ];
     let mut gone = 0;
+    let old = conn.prepare_cached(SQL_OLD).await?;
     for (status, before) in ends {
-        let left = left(rows, gone);
-        gone += delete(conn, SQL_RUNS, &[&status.as_str(), &before, &left]).await?;
+        conn.batch_execute("BEGIN").await?;
+        let found = conn.query(&old, &[&status.as_str(), &before, &left(rows, gone)]).await?;
+        let runs: Vec<Uuid> = found.iter().map(|row| get(row, 0)).collect::<Done<_>>()?;
+        for delete in SQL_DELETE.iter().filter(|_| !runs.is_empty()) {
+            conn.execute(&conn.prepare_cached(delete).await?, &[&runs]).await?;
+        }
+        conn.batch_execute("COMMIT").await?;
+        gone += runs.len();
     }
     gone += delete(conn, SQL_REJECTED, &[&before.rejected, &left(rows, gone)]).await?;
     gone += delete(conn, SQL_DEDUPE, &[&before.dedupe, &left(rows, gone)]).await?;

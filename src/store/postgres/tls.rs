@@ -1,8 +1,8 @@
 //! TLS to the database, as `sslmode` of the URL asks: the words and meanings of PostgreSQL's own clients.
 //!
 //! `disable`: none. `prefer` (when the URL says nothing): if the server can, not verified. `require`: always; verified as
-//! `verify-ca` when `store.ca` names authorities, not verified otherwise. `verify-ca`: the certificate must come from an
-//! authority of `store.ca` (or of the system). `verify-full`: and must name the host.
+//! `verify-ca` when `ca` names authorities, not verified otherwise. `verify-ca`: the certificate must come from an
+//! authority of `ca` (or of the system). `verify-full`: and must name the host.
 
 use std::sync::Arc;
 
@@ -27,15 +27,15 @@ enum Level {
 
 /// What a URL asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mode {
+pub(crate) struct Mode {
     /// Whether there is TLS.
-    pub(super) ssl: SslMode,
+    pub(crate) ssl: SslMode,
     level: Level,
 }
 
 impl Mode {
     /// Reads the value of `sslmode`.
-    pub(super) fn parse(word: &str) -> Result<Self, String> {
+    pub(crate) fn parse(word: &str) -> Result<Self, String> {
         let (ssl, level) = match word {
             "disable" => (SslMode::Disable, Level::Nothing),
             "allow" | "prefer" => (SslMode::Prefer, Level::Nothing),
@@ -48,20 +48,20 @@ impl Mode {
     }
 }
 
-/// What connects with TLS. `authorities`: the PEM texts of `store.ca`.
-pub(super) fn connector(mode: Mode, authorities: &[Vec<u8>]) -> Result<MakeRustlsConnect, String> {
+/// What connects with TLS. `authorities`: the PEM texts of `ca`.
+pub(crate) fn connector(mode: Mode, authorities: &[Vec<u8>]) -> Result<MakeRustlsConnect, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut own = Vec::new();
     for pem in authorities {
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            own.push(certificate.map_err(|error| format!("store.ca is not a PEM certificate: {error}"))?);
+            own.push(certificate.map_err(|error| format!("`ca` is not a PEM certificate: {error}"))?);
         }
     }
     let level = match mode.level {
         Level::Nothing if mode.ssl == SslMode::Require && !own.is_empty() => Level::Authority,
         level => level,
     };
-    let inner = inner(level, &own, &provider).map_err(|error| format!("store.ca cannot be used: {error}"))?;
+    let inner = inner(level, &own, &provider).map_err(|error| format!("`ca` cannot be used: {error}"))?;
     let verifier = Verifier { level, inner, own, provider: Arc::clone(&provider) };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -110,7 +110,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
-        // A server with a certificate that signed itself (what `openssl req -x509` makes), and that `store.ca` is.
+        // A server with a certificate that signed itself (what `openssl req -x509` makes), and that `ca` is.
         if self.own.contains(end_entity) {
             if self.level == Level::AuthorityAndName {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;

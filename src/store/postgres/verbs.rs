@@ -1,15 +1,15 @@
 //! The verbs, each to where it is done.
 
 use super::group::{Outcome, Work};
-use super::{PostgresStore, browse, claim, closed, connections, keep, lease, read};
+use super::{PostgresStore, browse, claim, closed, connections, keep, lease, read, records};
 use crate::clock::{Fut, Micros};
 use crate::ids::RunId;
 use crate::run::RunStatus;
 use crate::store::find::IdPart;
 use crate::store::{
     Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
-    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
-    RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId, Turn,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow,
+    Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId, Turn,
 };
 
 impl Store for PostgresStore {
@@ -219,6 +219,10 @@ impl Store for PostgresStore {
     fn list_records(&self, entity: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
         let entity = entity.map(str::to_owned);
         self.call(move |conn| async move { browse::list_records(&conn, entity.as_deref(), limit).await })
+    }
+
+    fn read_records(&self, query: RecordQuery) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
+        Box::pin(records::read(self, query))
     }
 
     fn find_records(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {

@@ -8,7 +8,7 @@ use crate::store::{FlowText, KeySlot, RecordRow, RejectedRow, TextId};
 
 const REJECTED_COLUMNS: &str = "id, flow, received_at, code, findings, method, path, query, headers, resubmitted_as";
 
-const RECORD_COLUMNS: &str = "connection, entity, id, fields, run_id, created_at, updated_at";
+pub(super) const RECORD_COLUMNS: &str = "connection, entity, id, fields, run_id, created_at, updated_at";
 
 /// [`Store::text`](crate::store::Store::text).
 pub(super) fn text(conn: &Connection, id: TextId) -> rusqlite::Result<Option<FlowText>> {
@@ -82,7 +82,7 @@ pub(super) fn find_records(conn: &Connection, part: &str, limit: usize) -> rusql
     .collect()
 }
 
-fn record_row(row: &Row<'_>) -> rusqlite::Result<RecordRow> {
+pub(super) fn record_row(row: &Row<'_>) -> rusqlite::Result<RecordRow> {
     Ok(RecordRow {
         connection: row.get(0)?,
         entity: row.get(1)?,

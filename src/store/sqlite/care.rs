@@ -14,8 +14,20 @@ use crate::store::{StoreError, StoreResult};
 const FAULTS_MAX: usize = 100;
 
 /// The tables whose rows are counted and copied; what a table refers to stands before it.
-pub const TABLES: &[&str] =
-    &["meta", "keys", "flow_texts", "live", "runs", "steps", "payloads", "dedupe", "rejected", "records", "nodes"];
+pub const TABLES: &[&str] = &[
+    "meta",
+    "keys",
+    "flow_texts",
+    "live",
+    "runs",
+    "steps",
+    "payloads",
+    "dedupe",
+    "rejected",
+    "records",
+    "nodes",
+    "connection_state",
+];
 
 /// Statements that find what no crash may leave behind: what they count, and what is wrong if there is any.
 const RULES: &[(&str, &str)] = &[

@@ -23,10 +23,12 @@ pub mod lock;
 mod migrate;
 mod open;
 mod place;
+pub(in crate::store) mod pour;
 mod prune;
 mod queue;
 mod read;
 mod readers;
+mod records;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -43,8 +45,8 @@ use self::writer::{Verb, Writer};
 use super::find::{IdPart, newest};
 use super::{
     Arrival, CancelAnswer, ConnectionNote, ConnectionState, FlowText, Heartbeat, Intake, KeySlot, LaneState, LaneWant,
-    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordRow, RejectedCaps, RejectedRow, Rescued,
-    RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
+    Life, Live, LiveChange, NewRun, NodeRow, Noted, PruneBefore, RecordQuery, RecordRow, RejectedCaps, RejectedRow,
+    Rescued, RunCommit, RunFilter, Store, StoreError, StoreResult, StoredRun, TextId,
 };
 use crate::clock::{Clock as _, Fut, Micros, SystemClock};
 use crate::ids::RunId;
@@ -314,6 +316,10 @@ impl Store for SqliteStore {
     fn list_records(&self, entity: Option<&str>, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
         let entity = entity.map(str::to_owned);
         self.read(move |conn| browse::list_records(conn, entity.as_deref(), limit))
+    }
+
+    fn read_records(&self, query: RecordQuery) -> Fut<'_, StoreResult<Vec<RecordRow>>> {
+        Box::pin(records::read(&self.readers, query))
     }
 
     fn find_records(&self, part: &str, limit: usize) -> Fut<'_, StoreResult<Vec<RecordRow>>> {

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::queue::Class;
+use super::records;
 use super::rows::{self, json};
 use super::writer::{Applied, Fault, Verb};
 use crate::clock::Micros;
@@ -10,7 +11,7 @@ use crate::ids::RunId;
 use crate::run::RunStatus;
 use crate::store::standing::Standing;
 use crate::store::values;
-use crate::store::{CancelAnswer, NewRun, RecordWrite, RunCommit, StepIo, StepRow, StoreError};
+use crate::store::{CancelAnswer, NewRun, RunCommit, StepIo, StepRow, StoreError};
 
 /// [`Store::accept`](crate::store::Store::accept).
 pub(super) struct Accept(pub(super) NewRun);
@@ -78,7 +79,7 @@ pub(super) fn insert_run(conn: &Connection, new: &NewRun, standing: Standing) ->
     if run.status.is_final() {
         forget_secure(conn, run.run_id)?;
     }
-    insert_records(conn, &new.records)
+    records::write(conn, &new.records)
 }
 
 /// [`Store::commit`](crate::store::Store::commit).
@@ -129,7 +130,7 @@ impl Verb for Commit {
         if is_final {
             forget_secure(conn, commit.run_id)?;
         }
-        insert_records(conn, &commit.records)?;
+        records::write(conn, &commit.records)?;
         for start in &commit.starts {
             insert_run(conn, start, Standing::plain(&start.run))?;
         }
@@ -199,24 +200,6 @@ fn forget_secure(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
     )?
     .execute([run.bytes()])
     .map(drop)
-}
-
-fn insert_records(conn: &Connection, records: &[RecordWrite]) -> rusqlite::Result<()> {
-    for record in records {
-        conn.prepare_cached(
-            "INSERT INTO records (connection, entity, id, fields, run_id, created_at, updated_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (connection, entity, id) DO NOTHING",
-        )?
-        .execute(params![
-            record.connection,
-            record.entity,
-            record.id,
-            json(&record.fields)?,
-            record.run_id.bytes(),
-            record.created_at,
-        ])?;
-    }
-    Ok(())
 }
 
 /// [`Store::request_cancel`](crate::store::Store::request_cancel).

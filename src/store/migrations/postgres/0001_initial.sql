@@ -38,6 +38,8 @@ CREATE TABLE runs (
     strikes      bigint NOT NULL CHECK (strikes >= 0),
     inflight     text NOT NULL,
     cancel       boolean NOT NULL,
+    -- A run that this one called ended while another node worked on this one: once given back, it is due by then.
+    wake_at      bigint,
     duplicate_of uuid,
     origin_run   uuid,
     key_run      uuid NOT NULL,

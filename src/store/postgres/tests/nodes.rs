@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::*;
-use crate::store::conformance::{accepted, all_accepted, at, joined, owned, queued, stored};
+use crate::run::RunStatus;
+use crate::store::conformance::{accepted, all_accepted, at, commit, joined, owned, queued, stored};
 use crate::store::{Arrival, CancelAnswer, DedupeKey, Gate, Intake, NewRun, SUSPECT_STRIKES, Taken, gate_lane};
 
 /// Two nodes on one database.
@@ -118,6 +119,27 @@ async fn a_suspect_works_alone_in_the_whole_cluster() {
 }
 
 #[tokio::test]
+async fn a_caller_that_another_node_is_about_to_give_back_is_woken() {
+    let (one, two, _url) = two();
+    let caller = accepted(&two, owned(0, "node-2")).await;
+    let child = accepted(&one, owned(1, "node-1")).await;
+    let mut ends = commit(child);
+    (ends.owner, ends.status, ends.finished_at) = ("node-1".to_owned(), RunStatus::Succeeded, Some(at(5)));
+    ends.wakes = Some((caller, at(5)));
+    one.commit(ends).await.expect("commits");
+    // It did not see the end, and waits for it.
+    let mut waits = commit(caller);
+    (waits.owner, waits.status, waits.due_at, waits.release) = ("node-2".to_owned(), RunStatus::Waiting, at(900), true);
+    waits.lane = String::new();
+    two.commit(waits.clone()).await.expect("commits");
+    assert_eq!(stored(&two, caller).await.run.due_at, at(5));
+    let again = two.claim("node-2", want("", 9, None), at(6)).await.expect("claims").remove(0).run;
+    waits.epoch = again.epoch;
+    two.commit(waits).await.expect("commits");
+    assert_eq!(stored(&two, caller).await.run.due_at, at(900), "once");
+}
+
+#[tokio::test]
 async fn a_node_hears_of_work_that_another_stored() {
     let (one, two, url) = two();
     accepted(&one, queued(0)).await;
@@ -136,11 +158,7 @@ async fn a_node_hears_of_work_that_another_stored() {
 #[tokio::test]
 async fn pruning_on_two_nodes_counts_every_run_once() {
     let (one, two, _url) = two();
-    all_accepted(
-        &one,
-        (0..150).map(|second| crate::store::conformance::ended(second, crate::run::RunStatus::Succeeded)),
-    )
-    .await;
+    all_accepted(&one, (0..150).map(|second| crate::store::conformance::ended(second, RunStatus::Succeeded))).await;
     let all = at(9_000);
     let old = PruneBefore { succeeded: all, failed: 0, rejected: 0, duplicates: 0, dedupe: 0, rows_max: 1_000 };
     let (first, second) = tokio::join!(one.prune(old.clone()), two.prune(old.clone()));

@@ -39,6 +39,7 @@ async fn hot_queries_walk_their_index() {
         (claim::SQL_SUSPECT_IN_WORK, "runs_suspect_owned"),
         (claim::SQL_SUSPECT_WAITS, "runs_suspect"),
         (connections::SQL_WAITING, "runs_due"),
+        (claim::SQL_RELEASE, "using runs_pkey on runs"),
         (lease::SQL_RESCUE, "runs_owned"),
         (read::SQL_OWNED, "runs_owned"),
         (read::SQL_CANCEL_REQUESTS, "runs_owned"),
@@ -52,9 +53,9 @@ async fn hot_queries_walk_their_index() {
         (columns::SQL_COMMIT, "using runs_pkey on runs"),
         (columns::SQL_COMMIT, "using steps_secure on steps"),
         (intake::SQL_HOLDERS, "using dedupe_pkey on dedupe"),
-        (prune::SQL_RUNS, "using runs_ended on runs"),
-        (prune::SQL_RUNS, "using steps_pkey on steps"),
-        (prune::SQL_RUNS, "using payloads_pkey on payloads"),
+        (prune::SQL_OLD, "using runs_ended on runs"),
+        (prune::SQL_DELETE[0], "steps_pkey"),
+        (prune::SQL_DELETE[2], "runs_pkey"),
     ] {
         let plan = plan(&url, query);
         assert!(plan.contains(step), "{query}\nis not done by\n{step}\nbut by\n{plan}");
