@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Fut;
-use crate::connectors::{self, Opened as OpenedKind, Reach, Registry};
+use crate::connectors::{self, Connector, Opened as OpenedKind, Reach, Registry};
 use crate::engine::ports::{Connections, Limits, OpenConnection};
 use crate::outbound::Transport;
 use crate::outbound::auth::{TokenKeeper, TokenSources};
@@ -28,11 +28,20 @@ pub(super) struct Opened {
 }
 
 /// What a connection was opened for.
-#[derive(PartialEq)]
 struct MadeOf {
     connection: Connection,
     authorities: Vec<Vec<u8>>,
     workers: usize,
+    connector: Arc<dyn Connector>,
+}
+
+impl MadeOf {
+    fn is_like(&self, other: &Self) -> bool {
+        self.connection == other.connection
+            && self.authorities == other.authorities
+            && self.workers == other.workers
+            && Arc::ptr_eq(&self.connector, &other.connector)
+    }
 }
 
 impl MadeOf {
@@ -82,8 +91,11 @@ fn open_with(settings: &Settings, before: Option<&Opened>, tokens: Arc<TokenSour
     let mut opened = Opened { connections: Connections::new(), common, made_of: BTreeMap::new() };
     for (name, connection) in &settings.connections {
         let authorities = read_all(&connection.ca).with_context(|| format!("connection `{name}`"))?;
-        let made_of = MadeOf { connection: connection.clone(), authorities, workers };
-        let kept = before.filter(|before| before.made_of.get(name) == Some(&made_of));
+        let connector = opened.common.registry.find(&connection.kind).map(Arc::clone);
+        let connector = connector
+            .with_context(|| format!("connection `{name}`: there is no connector type `{}`", connection.kind))?;
+        let made_of = MadeOf { connection: connection.clone(), authorities, workers, connector };
+        let kept = before.filter(|before| before.made_of.get(name).is_some_and(|old| old.is_like(&made_of)));
         let one = match kept.and_then(|before| before.connections.get(name)) {
             Some(kept) => Arc::clone(kept),
             None => Arc::new(opened.common.open(name, &made_of)?),
@@ -148,21 +160,17 @@ impl Common {
 
     fn is_like(&self, other: &Self) -> bool {
         let (http, others) = (&self.reach.http, &other.reach.http);
-        Arc::ptr_eq(&self.registry, &other.registry)
-            && self.allow_private == other.allow_private
+        self.allow_private == other.allow_private
             && http.response_bytes_max == others.response_bytes_max
             && http.ca == others.ca
     }
 
     fn open(&self, name: &str, made_of: &MadeOf) -> anyhow::Result<OpenConnection> {
         let connection = &made_of.connection;
-        let connector = self
-            .registry
-            .find(&connection.kind)
-            .with_context(|| format!("connection `{name}`: there is no connector type `{}`", connection.kind))?;
+        let connector = &made_of.connector;
         let mut reach = self.reach.clone();
         reach.ca.clone_from(&made_of.authorities);
-        reach.concurrency = connection.concurrency.unwrap_or(made_of.workers);
+        reach.concurrency = connection.concurrency.or(connector.concurrency()).unwrap_or(made_of.workers);
         reach.http.allow_private = allow_private(&self.allow_private, &connection.allow_private)
             .with_context(|| format!("connection `{name}`"))?;
         let opened = connector

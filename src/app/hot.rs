@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::connect::{self, Opened};
 use crate::clock::{Micros, micros};
+use crate::connectors::rest;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::Engine;
 use crate::library::files::{self, Hash, Reading, hash_of, shown};
@@ -55,6 +56,8 @@ pub(super) struct Hot {
     pub(super) settings: Settings,
     opened: Opened,
     files: BTreeSet<PathBuf>,
+    /// The folder of connector files.
+    connectors: PathBuf,
     taken: Hash,
     /// A change that was seen and is not yet at rest, and since when.
     seen: Option<(Hash, Micros)>,
@@ -88,11 +91,14 @@ impl Hot {
             source,
             settings,
             opened,
+            connectors: PathBuf::new(),
             taken: Hash::default(),
             seen: None,
             findings: Vec::new(),
         };
-        if let Ok(loaded) = settings::load(&hot.source.options, Mode::Serve) {
+        if let Ok(loaded) = hot.load() {
+            hot.findings = errors(&loaded.connector_findings);
+            hot.connectors = loaded.connector_folder;
             hot.files = loaded.files;
         }
         hot.taken = hot.content();
@@ -104,13 +110,18 @@ impl Hot {
         &self.files
     }
 
+    fn load(&self) -> Result<Loaded, settings::LoadError> {
+        settings::load_after(&self.source.options, Mode::Serve, self.settings.connectors.files())
+    }
+
     fn content(&self) -> Hash {
         let content = |path: &PathBuf| match files::read(path, None, 0) {
             Reading::Read(content) => content.hash.to_vec(),
             Reading::Same | Reading::Unread(_) => Vec::new(),
         };
+        let (connectors, _) = rest::paths(&self.connectors);
         let parts: Vec<Vec<u8>> =
-            self.files.iter().flat_map(|path| [shown(path).into_bytes(), content(path)]).collect();
+            self.files.iter().chain(&connectors).flat_map(|path| [shown(path).into_bytes(), content(path)]).collect();
         hash_of(parts.iter().map(Vec::as_slice))
     }
 
@@ -139,7 +150,7 @@ impl Hot {
     }
 
     fn read(&mut self) -> Looked {
-        let loaded = match settings::load(&self.source.options, Mode::Serve) {
+        let loaded = match self.load() {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.refuse(error.to_string());
@@ -149,11 +160,12 @@ impl Hot {
         // Files that broken settings name count as well: one of them may be what mends them.
         self.files.extend(loaded.files.iter().cloned());
         let Some(settings) = loaded.settings.clone().map(|settings| self.source.over(settings)) else {
-            self.findings = loaded.findings.into_iter().filter(|finding| finding.severity == Severity::Error).collect();
+            self.findings = errors(loaded.findings.iter().chain(&loaded.connector_findings));
             return Looked::Refused;
         };
         self.files.clone_from(&loaded.files);
         self.findings = needs_restart(&self.settings, &settings, &loaded);
+        self.findings.extend(errors(&loaded.connector_findings));
         let settings = with_fixed(settings, &self.settings);
         match connect::open(&settings, Some(&self.opened)) {
             Ok(opened) => Looked::New(Box::new(Candidate { settings, opened })),
@@ -197,6 +209,10 @@ impl Hot {
         self.opened = opened;
         Some(changed)
     }
+}
+
+fn errors<'a>(findings: impl IntoIterator<Item = &'a Diagnostic>) -> Vec<Diagnostic> {
+    findings.into_iter().filter(|finding| finding.severity == Severity::Error).cloned().collect()
 }
 
 /// Keys that need a restart keep their old value.
@@ -245,6 +261,10 @@ fn changes(old: &Settings, new: &Settings) -> Vec<String> {
     if !connections.is_empty() {
         changed.push(format!("connections {}", connections.join(" ")));
     }
+    let connectors = changed_connectors(old, new);
+    if !connectors.is_empty() {
+        changed.push(format!("connectors {}", connectors.join(" ")));
+    }
     let secrets = |settings: &Settings| -> Vec<(String, String)> {
         settings.secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().to_owned())).collect()
     };
@@ -265,6 +285,14 @@ fn changes(old: &Settings, new: &Settings) -> Vec<String> {
     ];
     changed.extend(blocks.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()));
     changed
+}
+
+/// Connector files that are new, gone or other than they were, by the names of their connectors.
+fn changed_connectors<'a>(old: &'a Settings, new: &'a Settings) -> Vec<&'a str> {
+    let (old, new) = (old.connectors.files(), new.connectors.files());
+    let fresh = new.iter().filter(|file| !old.iter().any(|known| known.is_same(file)));
+    let gone = old.iter().filter(|file| !new.iter().any(|known| known.kind() == file.kind()));
+    fresh.chain(gone).map(rest::File::kind).collect()
 }
 
 #[cfg(test)]

@@ -501,8 +501,7 @@ pub(super) enum SchemaOf {
     Flow,
     /// leadflow.yaml
     Settings,
-    /// Connector files (comes with a later version)
-    #[value(hide = true)]
+    /// Connector files
     Connector,
     /// A body schema made of samples (comes with a later version)
     #[value(hide = true)]

@@ -53,13 +53,21 @@ fn report(global: &Global, paths: &[std::path::PathBuf], live: bool) -> anyhow::
     let mut report = Report { findings: Vec::new(), texts: loaded.texts.clone(), files: 0 };
     let whole = paths.is_empty();
     // Settings with errors always belong to the answer: flows are checked against what is left of them.
-    if whole || loaded.settings.is_none() || paths.iter().any(|path| is_settings(path)) {
+    let is_connector = |file: &str| Path::new(file).starts_with(&loaded.connector_folder);
+    let asked = |file: &str| paths.iter().any(|path| same_file(Path::new(file), path) || in_folder(file, path));
+    if whole || loaded.settings.is_none() || loaded.texts.iter().any(|(file, _)| !is_connector(file) && asked(file)) {
         report.findings.extend(loaded.findings.iter().cloned());
-        report.files += loaded.texts.len();
+        report.files += loaded.texts.iter().filter(|(file, _)| !is_connector(file)).count();
     }
+    let connectors = || loaded.texts.iter().filter(|(file, _)| is_connector(file) && (whole || asked(file)));
+    report.files += connectors().count();
+    let of_connectors = |finding: &&Diagnostic| whole || connectors().any(|(file, _)| *file == finding.place.file);
+    report.findings.extend(loaded.connector_findings.iter().filter(of_connectors).cloned());
     let Some(settings) = loaded.settings.as_ref().or(loaded.assumed.as_ref()) else { return Ok(report) };
     let sources = settings.sources();
-    let flows: Vec<&Path> = paths.iter().map(std::path::PathBuf::as_path).filter(|path| !is_settings(path)).collect();
+    let is_folder = |path: &Path| same_file(path, &loaded.connector_folder);
+    let flows: Vec<&Path> =
+        paths.iter().map(std::path::PathBuf::as_path).filter(|path| !is_settings(path) && !is_folder(path)).collect();
     let folder = match (whole, flows.is_empty()) {
         (true, _) => load::load(&sources),
         (false, false) => load::load_paths(&sources, &flows),
@@ -88,6 +96,11 @@ fn report(global: &Global, paths: &[std::path::PathBuf], live: bool) -> anyhow::
         report.texts.extend(file.blueprint.iter().map(|one| (one.file.clone(), Arc::from(one.text.as_str()))));
     }
     Ok(report)
+}
+
+/// Whether `file` stands in the folder `path`.
+fn in_folder(file: &str, path: &Path) -> bool {
+    path.is_dir() && Path::new(file).parent().is_some_and(|parent| same_file(parent, path))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

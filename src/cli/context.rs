@@ -63,6 +63,8 @@ pub(super) fn settings_to_serve(global: &Global) -> anyhow::Result<Settings> {
     let loaded = settings::load(&options(global), Mode::Serve)?;
     let worth: Vec<Diagnostic> =
         loaded.findings.iter().filter(|finding| finding.severity == Severity::Warning).cloned().collect();
+    // A broken connector file keeps only its own connections waiting.
+    let worth: Vec<Diagnostic> = worth.into_iter().chain(loaded.connector_findings.iter().cloned()).collect();
     if loaded.settings.is_some() && !worth.is_empty() {
         show_findings(&worth, &loaded.texts);
     }

@@ -46,6 +46,8 @@ pub use outcome::{Did, Outcome, Written, named, refused};
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: Vec<Arc<dyn Connector>>,
+    /// The user's connector files.
+    files: Vec<rest::File>,
 }
 
 impl Registry {
@@ -64,7 +66,7 @@ impl Registry {
                 Arc::new(sqlite::Sqlite),
             ];
             let kinds = kinds.into_iter().chain(rest::embedded()).collect();
-            Arc::new(Registry { kinds })
+            Arc::new(Registry { kinds, files: Vec::new() })
         });
         &BUILTIN
     }
@@ -79,10 +81,16 @@ impl Registry {
         &self.kinds
     }
 
-    /// These kinds too.
+    /// The kinds of these files too.
     #[must_use]
-    pub fn with(&self, more: impl IntoIterator<Item = Arc<dyn Connector>>) -> Self {
-        Self { kinds: self.kinds.iter().cloned().chain(more).collect() }
+    pub fn with(&self, files: Vec<rest::File>) -> Self {
+        let own = files.iter().map(rest::File::connector);
+        Self { kinds: self.kinds.iter().cloned().chain(own).collect(), files }
+    }
+
+    /// The user's connector files.
+    pub fn files(&self) -> &[rest::File] {
+        &self.files
     }
 
     /// Every kind's declaration.

@@ -255,9 +255,9 @@ impl Health {
     fn adopt(&self, row: ConnectionState) {
         let lane = row.connection.clone();
         let mut inner = self.lock();
-        let of_these = |known: &&mut Known| known.state.settings_digest == row.settings_digest;
-        if let Some(known) = inner.known.get_mut(&lane).filter(of_these)
-            && known.adopt(row.clone())
+        if let Some(known) = inner.known.get_mut(&lane)
+            && known.state.settings_digest == row.settings_digest
+            && known.adopt(row)
         {
             self.lanes.set_gate(&lane, known.gate(), false);
         }
@@ -318,7 +318,9 @@ impl Health {
         }
         match store.note_connections(unsent.clone()).await {
             Ok(noted) => {
-                noted.into_iter().for_each(|noted| self.told(noted));
+                for noted in noted {
+                    self.told(noted);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -334,17 +336,16 @@ impl Health {
             let nodes = store.nodes().await?;
             self.lanes.set_nodes(nodes.iter().filter(|node| node.lease_until.is_none_or(|until| now < until)).count());
         }
-        store.connections().await?.into_iter().for_each(|row| self.adopt(row));
+        for row in store.connections().await? {
+            self.adopt(row);
+        }
         Ok(())
     }
 }
 
 /// What the end of a try tells of its connection.
 fn word(result: &Result<Outcome, Failure>, began_at: Micros, probe: bool) -> Word {
-    let failure = match result {
-        Ok(_) => return Word::Worked { began_at },
-        Err(failure) => failure,
-    };
+    let Err(failure) = result else { return Word::Worked { began_at } };
     let said = Said { code: failure.code.clone(), message: failure.message.clone() };
     match failure.class {
         Class::Terminal => Word::Refused(said),

@@ -62,7 +62,9 @@ impl Sources {
         let connections = serde_json::to_vec(&(&self.connections, &self.connections_decided)).unwrap_or_default();
         let limits = format!("{} {}", self.actions_per_flow_max, self.nesting_max);
         let parameters = self.parameters.to_string();
-        hash_of([&connections[..], parameters.as_bytes(), &defaults, limits.as_bytes()])
+        let kinds = self.catalogue.connectors.iter().map(|spec| (&spec.kind, &spec.operations));
+        let kinds = format!("{:?}", kinds.collect::<Vec<_>>());
+        hash_of([kinds.as_bytes(), &connections[..], parameters.as_bytes(), &defaults, limits.as_bytes()])
     }
 }
 

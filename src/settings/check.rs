@@ -18,9 +18,6 @@ use crate::schema::types::{accepts, types};
 use crate::units;
 use crate::yaml::{child, dotted};
 
-/// Connector types that later versions bring.
-const CONNECTORS_NOT_YET: &[&str] = &["graph", "dataverse", "salesforce", "hubspot", "azure_table", "odoo"];
-
 /// What the linter learnt of values on its way: for printing them.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
@@ -319,6 +316,13 @@ impl Linter<'_> {
         let (mut common, mut own) = split(entries, &spec);
         let common_schema = format::schema_of::<format::Common>();
         let own_schema = spec.settings.clone().to_value();
+        if own_schema["additionalProperties"] == true {
+            // Its connector file has errors: nobody knows which keys there are, nor which of them are secret.
+            for (key, value) in &own {
+                self.hide(&child(pointer, key), value);
+            }
+            return self.node(pointer, &mut common, &common_schema);
+        }
         let keys = || keys_of(&common_schema).into_iter().chain(keys_of(&own_schema));
         let mut meant = Vec::new();
         own.retain(|key, _| {
@@ -345,12 +349,17 @@ impl Linter<'_> {
         }
     }
 
-    fn unknown_connector(&mut self, pointer: &str, kind: &str) {
-        if CONNECTORS_NOT_YET.contains(&kind) {
-            return self.not_yet_value(pointer, kind);
+    /// Marks every value at and below `pointer` as secret.
+    fn hide(&mut self, pointer: &str, value: &Value) {
+        self.marks.secrets.insert(pointer.to_owned());
+        if let Value::Object(entries) = value {
+            entries.iter().for_each(|(key, value)| self.hide(&child(pointer, key), value));
         }
+    }
+
+    fn unknown_connector(&mut self, pointer: &str, kind: &str) {
         let registry = self.registry;
-        let known: Vec<&str> = registry.all().iter().map(|connector| connector.spec().kind.as_ref()).collect();
+        let known: Vec<&str> = registry.all().iter().map(|connector| connector.kind()).collect();
         let hint =
             nearest(kind, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let message = format!("there is no connector `{kind}`{hint}");

@@ -10,7 +10,7 @@ use super::layers::Layers;
 use super::references::{self, Variables};
 use super::resolve::{self, Place};
 use super::{Settings, check, format};
-use crate::connectors::Registry;
+use crate::connectors::rest;
 use crate::diagnostic::{Diagnostic, has_errors};
 use crate::yaml::{self, Doc};
 
@@ -74,6 +74,10 @@ pub struct Loaded {
     /// Every file that the settings depend on, whether it is there or not: the settings, their overlay, what `${file:…}`
     /// names, certificates.
     pub files: BTreeSet<PathBuf>,
+    /// The folder of connector files.
+    pub connector_folder: PathBuf,
+    /// What was found in them. Errors among it keep only the connections of that file waiting.
+    pub connector_findings: Vec<Diagnostic>,
 }
 
 impl Loaded {
@@ -105,13 +109,28 @@ pub struct Origins {
 
 /// Loads the settings. Errors only when a file that was asked for cannot be read; everything else is a finding.
 pub fn load(options: &LoadOptions, mode: Mode) -> Result<Loaded, LoadError> {
-    load_with(options, mode, &|name| std::env::var(name).ok())
+    load_after(options, mode, &[])
+}
+
+/// [`load`] when connector files were taken before: one with errors goes on as it was, and one that is as it was keeps
+/// its connections open.
+pub fn load_after(options: &LoadOptions, mode: Mode, connectors: &[rest::File]) -> Result<Loaded, LoadError> {
+    load_with(options, mode, &|name| std::env::var(name).ok(), connectors)
 }
 
 /// [`load`] with the environment's variables given.
-pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<'_>) -> Result<Loaded, LoadError> {
+pub(super) fn load_with(
+    options: &LoadOptions,
+    mode: Mode,
+    variables: Variables<'_>,
+    connectors: &[rest::File],
+) -> Result<Loaded, LoadError> {
     let files = read_files(options)?;
     let place = place(options, &files);
+    let connector_folder = connector_folder(options, &place);
+    let rest::Loaded { registry, texts: connector_texts, findings: connector_findings } =
+        rest::load(&connector_folder, connectors);
+    let texts: Vec<_> = files.iter().cloned().chain(connector_texts).collect();
     let mut findings = Vec::new();
     let mut docs = Vec::new();
     let defaults = std::iter::once((DEFAULTS_NAME.to_owned(), Arc::<str>::from(DEFAULTS)));
@@ -124,13 +143,22 @@ pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<
     if docs.len() != files.len() + 1 {
         let (settings, assumed, origins) = (None, None, None);
         let (unresolved, own) = (BTreeSet::new(), own_files(options));
-        return Ok(Loaded { settings, assumed, findings, texts: files, origins, unresolved, files: own });
+        return Ok(Loaded {
+            settings,
+            assumed,
+            findings,
+            texts,
+            origins,
+            unresolved,
+            files: own,
+            connector_folder,
+            connector_findings,
+        });
     }
     let layers = Layers::new(docs);
     let mut value = layers.value.clone();
     let mut references = references::follow(&mut value, &layers, &place.base, variables, mode);
     findings.append(&mut references.findings);
-    let registry = Arc::clone(Registry::builtin());
     let (mut found, marks) = check::check(&mut value, &layers, &references, &registry);
     findings.append(&mut found);
     findings.sort_by(|a, b| order(a).cmp(&order(b)));
@@ -151,7 +179,17 @@ pub(super) fn load_with(options: &LoadOptions, mode: Mode, variables: Variables<
         depends.extend(settings.outbound_ca.iter().chain(own).cloned());
     }
     let unresolved = references.unresolved;
-    Ok(Loaded { settings, assumed, findings, texts: files, origins, unresolved, files: depends })
+    Ok(Loaded {
+        settings,
+        assumed,
+        findings,
+        texts,
+        origins,
+        unresolved,
+        files: depends,
+        connector_folder,
+        connector_findings,
+    })
 }
 
 fn order(finding: &Diagnostic) -> (&str, u32, u32) {
@@ -192,6 +230,12 @@ fn read(path: &Path) -> Result<(String, Arc<str>), LoadError> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| fault(references::cause(&error)))?;
     Ok((path.display().to_string(), text.into()))
+}
+
+/// The folder of connector files: beside the folder of flows.
+fn connector_folder(options: &LoadOptions, place: &Place) -> PathBuf {
+    let flows = options.flows.clone().unwrap_or_else(|| place.base.join("flows"));
+    flows.parent().map_or_else(|| PathBuf::from("connectors"), |beside| beside.join("connectors"))
 }
 
 /// Relative paths start at the folder of `--config`, else at the working folder.

@@ -29,7 +29,7 @@ use crate::library::load::Sources;
 use crate::library::reload::Timing;
 use crate::secret::Secret;
 use crate::triggers::request::BodyLimits;
-pub use load::{DEFAULTS, LoadError, LoadOptions, Loaded, Mode, Origins, load, own_files, settings_schema};
+pub use load::{DEFAULTS, LoadError, LoadOptions, Loaded, Mode, Origins, load, load_after, own_files, settings_schema};
 
 /// Resolved settings.
 #[derive(Debug, Clone)]
@@ -66,6 +66,8 @@ pub struct Settings {
     pub connections: BTreeMap<String, Connection>,
     /// The kinds of connection there are: those of leadflow and those of the `connectors` folder.
     pub connectors: Arc<Registry>,
+    /// What flows can name: every action, and every kind of connection.
+    pub catalogue: Arc<Catalogue>,
     /// Defaults of flows.
     pub defaults: Defaults,
     /// Limits.
@@ -99,7 +101,7 @@ impl Settings {
             defaults: self.defaults.clone(),
             actions_per_flow_max: self.limits.actions_per_flow,
             nesting_max: self.limits.nesting,
-            catalogue: self.catalogue(),
+            catalogue: Arc::clone(&self.catalogue),
         }
     }
 
@@ -112,14 +114,6 @@ impl Settings {
     fn decided(&self) -> Vec<String> {
         let decided = self.connections.iter().filter(|(_, own)| own.on_unknown.is_some());
         decided.map(|(name, _)| name.clone()).collect()
-    }
-
-    /// What flows can name: every action, and every kind of connection.
-    pub fn catalogue(&self) -> Arc<Catalogue> {
-        if Arc::ptr_eq(&self.connectors, Registry::builtin()) {
-            return crate::actions::shared_catalogue();
-        }
-        Arc::new(crate::actions::catalogue_with(&self.connectors))
     }
 
     /// The folder of blueprints: beside the folder of flows.

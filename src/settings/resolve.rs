@@ -16,6 +16,7 @@ use crate::connectors::Registry;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::Retention;
 use crate::flow::Defaults;
+use crate::flow::catalogue::Catalogue;
 use crate::flow::retry::RetryPolicy;
 use crate::library::reload::{Rules, Timing};
 use crate::store::postgres::POOL_DEFAULT;
@@ -134,6 +135,7 @@ pub(super) fn settings(
         parameters: Value::Object(file.parameters),
         secrets: file.secrets,
         connections,
+        catalogue: catalogue(&connectors),
         connectors,
         defaults,
         limits: limits(&file.limits),
@@ -154,6 +156,14 @@ pub(super) fn settings(
         environment: options.env.clone(),
         file: place.file,
     })
+}
+
+/// That of the connectors that come with leadflow is shared.
+fn catalogue(connectors: &Arc<Registry>) -> Arc<Catalogue> {
+    if Arc::ptr_eq(connectors, Registry::builtin()) {
+        return crate::actions::shared_catalogue();
+    }
+    Arc::new(crate::actions::catalogue_with(connectors))
 }
 
 fn typed<T: serde::de::DeserializeOwned>(pointer: &str, value: Value) -> Result<T, Misfit> {

@@ -22,7 +22,7 @@ fn load(
     let options = LoadOptions { config, env: env.map(str::to_owned), ..LoadOptions::default() };
     let variable =
         |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    (load_with(&options, mode, &variable).expect("files that can be read"), folder)
+    (load_with(&options, mode, &variable, &[]).expect("files that can be read"), folder)
 }
 
 fn one(text: &str) -> (Loaded, tempfile::TempDir) {
@@ -162,14 +162,14 @@ fn a_missing_file_is_an_error() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let config = folder.path().join("leadflow.yaml");
     let options = LoadOptions { config: Some(config.clone()), ..LoadOptions::default() };
-    let error = load_with(&options, Mode::Check, &|_| None).expect_err("no file");
+    let error = load_with(&options, Mode::Check, &|_| None, &[]).expect_err("no file");
     assert!(error.to_string().contains("there is no such file"), "{error}");
     std::fs::write(&config, "").expect("write");
     let staging = LoadOptions { env: Some("staging".into()), ..options.clone() };
-    let error = load_with(&staging, Mode::Check, &|_| None).expect_err("no overlay");
+    let error = load_with(&staging, Mode::Check, &|_| None, &[]).expect_err("no overlay");
     assert!(error.to_string().contains("leadflow.staging.yaml"), "{error}");
     let outside = LoadOptions { env: Some("../x".into()), ..options };
-    assert!(load_with(&outside, Mode::Check, &|_| None).is_err());
+    assert!(load_with(&outside, Mode::Check, &|_| None, &[]).is_err());
 }
 
 #[test]
@@ -363,8 +363,18 @@ fn the_sample_settings_of_the_repository_are_fine() {
         env: Some("production".into()),
         ..LoadOptions::default()
     };
-    let loaded = load_with(&options, Mode::Check, &|_| Some("x".into())).expect("sample settings");
+    let loaded = load_with(&options, Mode::Check, &|_| Some("x".into()), &[]).expect("sample settings");
     assert!(loaded.settings.is_some(), "{:?}", told(&loaded));
     let worse: Vec<String> = told(&loaded).into_iter().filter(|line| !line.starts_with("note[missing_file]")).collect();
     assert_eq!(worse, Vec::<String>::new());
+}
+
+/// A connector file cannot take a key that every connection has: the list that it is checked by is this one.
+#[test]
+fn connector_files_know_the_keys_of_every_connection() {
+    let common = super::format::schema_of::<super::format::Common>();
+    let keys: Vec<&String> = common["properties"].as_object().expect("keys").keys().collect();
+    for key in keys {
+        assert!(crate::connectors::rest::COMMON_KEYS.contains(&key.as_str()), "{key}");
+    }
 }

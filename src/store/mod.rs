@@ -461,7 +461,7 @@ pub trait Store: Send + Sync + 'static {
 
     // --- reads ---
 
-    /// The database's time: every time that is stored is of it. On SQLite it is the machine's.
+    /// The database's time: every time that is stored is of it. A file's is the machine's.
     fn now(&self) -> Fut<'_, StoreResult<Micros>>;
     /// The lives that have a row, by name. A lease may have expired already.
     fn nodes(&self) -> Fut<'_, StoreResult<Vec<NodeRow>>>;

@@ -209,7 +209,11 @@ fn every_extension_is_listed_and_documented() {
                 }
             })
             .count();
-        assert_eq!(implementations, listed, "every file in {folder}/ is in its ALL list");
+        // Of connectors, those of the catalogue are files of their own; three implementations carry all of them.
+        let files =
+            fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/connectors/catalog")).expect("catalogue");
+        let own = if folder == "connectors" { implementations - 3 + files.count() } else { implementations };
+        assert_eq!(own, listed, "every file in {folder}/ is in its ALL list");
     }
     let catalogue = leadflow::actions::catalogue();
     let connections = [("crm", "records"), ("mail", "outbox"), ("api", "http")]

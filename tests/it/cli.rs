@@ -34,7 +34,6 @@ fn commands_of_later_versions_say_so() {
         &["new", "contoso"],
         &["test"],
         &["import", "a.zip"],
-        &["connections"],
         &["alerts"],
         &["selftest"],
         &["runs", "export"],
@@ -304,7 +303,8 @@ fn a_lead_is_sent_and_everything_about_it_is_shown() {
 
     let runs = workspace.runs();
     let keys: Vec<&String> = runs[0].as_object().expect("a run").keys().collect();
-    let wanted = ["run_id", "flow", "status", "is_test", "received_at", "finished_at", "duplicate_of", "actions"];
+    let wanted =
+        ["run_id", "flow", "status", "is_test", "received_at", "finished_at", "duplicate_of", "waiting_for", "actions"];
     assert_eq!(keys, wanted);
     let id = runs[0]["run_id"].as_str().expect("an id");
     for part in ["last", id, &id[..20], &id[id.len() - 8..]] {

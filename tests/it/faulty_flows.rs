@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use leadflow::diagnostic::{codes, render};
+use leadflow::diagnostic::{Severity, codes, render};
 use leadflow::flow::{self, Bundle, Defaults, Environment};
 
 use crate::support::{Workspace, wire};
@@ -155,7 +155,9 @@ fn every_example_of_the_catalogue_compiles() {
         let variables = "variables: { country: '', names: [], attempts: 0 }";
         let text = format!("{variables}\ntrigger:\n  type: request\nactions:\n  - {indented}\n");
         let compiled = compile("flows/example.yaml", &text);
-        assert!(compiled.findings.is_empty() && compiled.flow.is_some(), "{}: {:#?}", spec.kind, compiled.findings);
+        // Notes are no faults: a lone `http` says that a repeat may act twice.
+        let worse = compiled.findings.iter().any(|finding| finding.severity != Severity::Note);
+        assert!(!worse && compiled.flow.is_some(), "{}: {:#?}", spec.kind, compiled.findings);
     }
 }
 

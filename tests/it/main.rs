@@ -7,6 +7,8 @@ mod calls;
 mod cli;
 mod connections;
 mod connections_shown;
+mod connector_files;
+mod connector_pages;
 mod constructs;
 mod containers;
 mod containers_again;

@@ -17,7 +17,7 @@ use crate::yaml::{self, Doc, child, dotted};
 const NAME_CHARACTERS_MAX: usize = 40;
 
 /// Keys that every connection has: a connector cannot have settings of these names.
-pub(crate) const COMMON_KEYS: &[&str] =
+pub const COMMON_KEYS: &[&str] =
     &["type", "auth", "concurrency", "rate", "timeout", "retry", "on_unknown", "ca", "allow_private"];
 
 /// Keys of every request.
@@ -33,6 +33,7 @@ const FURTHER_KEYS: &[(&str, &[&str])] = &[
     ("email", &["repeat", "recognise", "id"]),
     ("before", &["name", "when", "value"]),
     ("find", &["key_fields", "id"]),
+    ("login", &[]),
 ];
 
 /// The schema of a connector file, as the linter reads it.
@@ -43,6 +44,7 @@ pub(super) fn schema() -> &'static Value {
         for (kind, _) in FURTHER_KEYS {
             match *kind {
                 "before" => only_keys(&mut properties["before"]["items"], kind),
+                "login" => only_keys(&mut properties["login"], kind),
                 "find" => {
                     only_keys(&mut properties["find"], kind);
                     only_keys(&mut properties["entities"]["additionalProperties"]["properties"]["find"], kind);
@@ -73,7 +75,15 @@ fn without_defaults(schema: &mut Value) {
     match schema {
         Value::Object(entries) => {
             entries.retain(|key, value| key != "default" || !(value.is_object() || value.is_array()));
-            entries.values_mut().for_each(without_defaults);
+            for (key, inner) in entries.iter_mut() {
+                // Names of properties are no keywords: there is one called `default`.
+                match inner {
+                    Value::Object(properties) if key == "properties" => {
+                        properties.values_mut().for_each(without_defaults);
+                    }
+                    other => without_defaults(other),
+                }
+            }
         }
         Value::Array(items) => items.iter_mut().for_each(without_defaults),
         _ => {}
@@ -281,6 +291,10 @@ impl Linter<'_> {
                 self.needs(&format!("{place}/find"), call, &["path", "id"]);
                 self.call(&format!("{place}/find"), call);
             }
+        }
+        if let Some(call) = value.get("login") {
+            self.needs("/login", call, &["path"]);
+            self.call("/login", call);
         }
         for (index, call) in value.get("before").and_then(Value::as_array).into_iter().flatten().enumerate() {
             self.needs(&format!("/before/{index}"), call, &["name", "path", "value"]);

@@ -28,6 +28,23 @@ pub struct File {
     is_good: bool,
 }
 
+impl File {
+    /// What it made.
+    pub(in crate::connectors) fn connector(&self) -> Arc<dyn Connector> {
+        Arc::clone(&self.connector)
+    }
+
+    /// Its connector's name.
+    pub fn kind(&self) -> &str {
+        self.connector.kind()
+    }
+
+    /// Whether both made the very same connector.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.connector, &other.connector)
+    }
+}
+
 impl std::fmt::Debug for File {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("File").field("path", &self.path).field("is_good", &self.is_good).finish_non_exhaustive()
@@ -39,8 +56,6 @@ impl std::fmt::Debug for File {
 pub struct Loaded {
     /// All kinds.
     pub registry: Arc<Registry>,
-    /// The user's files.
-    pub files: Vec<File>,
     /// Names and texts of what was read, for rendering findings.
     pub texts: Vec<(String, Arc<str>)>,
     /// Everything that was found.
@@ -49,14 +64,12 @@ pub struct Loaded {
 
 /// Reads the files of `folder`, which need not be there. `before`: what they were.
 pub fn load(folder: &Path, before: &[File]) -> Loaded {
-    let mut loaded = Loaded {
-        registry: Arc::clone(Registry::builtin()),
-        files: Vec::new(),
-        texts: Vec::new(),
-        findings: Vec::new(),
-    };
+    let mut files: Vec<File> = Vec::new();
+    let mut loaded = Loaded { registry: Arc::clone(Registry::builtin()), texts: Vec::new(), findings: Vec::new() };
     let mut names: BTreeSet<String> = BTreeSet::new();
-    for path in paths(folder, &mut loaded.findings) {
+    let (paths, fault) = paths(folder);
+    loaded.findings.extend(fault);
+    for path in paths {
         let shown = shown(&path);
         let old = before.iter().find(|file| file.path == path);
         let text = match read(&path) {
@@ -65,7 +78,7 @@ pub fn load(folder: &Path, before: &[File]) -> Loaded {
                 loaded.findings.push(Diagnostic::new("unreadable_file", first(&shown), "", why));
                 // What cannot be read now is as it was.
                 if let Some(old) = old.filter(|old| names.insert(old.connector.kind().to_owned())) {
-                    loaded.files.push(old.clone());
+                    files.push(old.clone());
                 }
                 continue;
             }
@@ -74,14 +87,13 @@ pub fn load(folder: &Path, before: &[File]) -> Loaded {
         if let Some(old) = old.filter(|old| old.is_good && *old.text == *text)
             && names.insert(old.connector.kind().to_owned())
         {
-            loaded.files.push(old.clone());
+            files.push(old.clone());
             continue;
         }
-        one(path, &shown, text, old, &mut names, &mut loaded);
+        files.extend(one(path, &shown, text, old, &mut names, &mut loaded.findings));
     }
-    if !loaded.files.is_empty() {
-        let own = loaded.files.iter().map(|file| Arc::clone(&file.connector));
-        loaded.registry = Arc::new(Registry::builtin().with(own));
+    if !files.is_empty() {
+        loaded.registry = Arc::new(Registry::builtin().with(files));
     }
     loaded
 }
@@ -92,15 +104,15 @@ fn one(
     text: Arc<str>,
     old: Option<&File>,
     names: &mut BTreeSet<String>,
-    loaded: &mut Loaded,
-) {
+    findings: &mut Vec<Diagnostic>,
+) -> Option<File> {
     let compiled = compile(shown, &text);
     let name = compiled.name;
-    loaded.findings.extend(compiled.findings);
+    findings.extend(compiled.findings);
     if let Some(why) = clash(&name, names) {
         let finding = Diagnostic::new("connector_clash", first(shown), "name", why);
-        loaded.findings.push(finding.help("write another  name:  into one of the two files"));
-        return;
+        findings.push(finding.help("write another  name:  into one of the two files"));
+        return None;
     }
     let file = match (compiled.rest, old) {
         (Some(rest), _) => File { path, text, connector: Arc::new(rest), is_good: true },
@@ -108,7 +120,7 @@ fn one(
         (None, _) => File { path, text, connector: Arc::new(Broken::new(&name, shown)), is_good: false },
     };
     names.insert(name);
-    loaded.files.push(file);
+    Some(file)
 }
 
 fn clash(name: &str, names: &BTreeSet<String>) -> Option<String> {
@@ -118,14 +130,14 @@ fn clash(name: &str, names: &BTreeSet<String>) -> Option<String> {
     names.contains(name).then(|| format!("another file is the connector `{name}` already"))
 }
 
-/// The files of the folder, sorted; names that start with `.` are left out.
-fn paths(folder: &Path, findings: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+/// The files of the folder, sorted; names that start with `.` are left out. And what is wrong with the folder.
+pub fn paths(folder: &Path) -> (Vec<PathBuf>, Option<Diagnostic>) {
     let entries = match std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Vec::new(), None),
         Err(error) => {
-            findings.push(Diagnostic::new("unreadable_file", first(&shown(folder)), "", error.to_string()));
-            return Vec::new();
+            let fault = Diagnostic::new("unreadable_file", first(&shown(folder)), "", error.to_string());
+            return (Vec::new(), Some(fault));
         }
     };
     let is_ours = |path: &PathBuf| {
@@ -134,7 +146,7 @@ fn paths(folder: &Path, findings: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     };
     let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_ours).collect();
     paths.sort();
-    paths
+    (paths, None)
 }
 
 fn read(path: &Path) -> Result<Arc<str>, String> {
@@ -174,7 +186,7 @@ mod tests {
         let first = load(folder.path(), &[]);
         assert_eq!(codes(&first), Vec::<&str>::new());
         write("b.yaml", &GOOD.replace("summary", "sumary"));
-        let second = load(folder.path(), &first.files);
+        let second = load(folder.path(), first.registry.files());
         assert_eq!(codes(&second), ["unknown_key"]);
         let same = |kind: &str, one: &Loaded, other: &Loaded| {
             let of = |loaded: &Loaded| Arc::clone(loaded.registry.find(kind).expect("a connector"));
@@ -182,7 +194,7 @@ mod tests {
         };
         assert!(same("a", &first, &second) && same("b", &first, &second));
         write("b.yaml", &GOOD.replace("/x", "/y"));
-        let third = load(folder.path(), &second.files);
+        let third = load(folder.path(), second.registry.files());
         assert!(same("a", &first, &third) && !same("b", &first, &third));
         // Without an older version its connections wait.
         write("b.yaml", "summary: [");

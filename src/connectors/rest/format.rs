@@ -40,6 +40,9 @@ pub(super) struct ConnectorFile {
     #[serde(default)]
     #[schemars(extend("x-template" = "plain"))]
     pub headers: Map<String, Value>,
+    /// A request that proves that the connection is let in, and changes nothing: what `check --live` sends. It sees
+    /// `settings` only.
+    pub login: Option<CallFile>,
     /// Requests before each operation, in order: a session, a number that the system wants. What they gave is
     /// `before.NAME`.
     #[serde(default)]
@@ -348,8 +351,8 @@ pub(super) struct LimitsFile {
     pub page: Option<usize>,
 }
 
-/// One test: an operation, the requests that it must send, their answers, and what must come of it. In what is expected,
-/// `$KEY` and `$UUID` stand for the operation's key.
+/// One test: an operation, the requests that it must send, their answers, and what must come of it. In requests,
+/// answers and outputs, `$KEY` and `$UUID` stand for the operation's key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TestFile {

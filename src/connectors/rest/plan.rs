@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub headers: Vec<(String, Shape)>,
     /// The system's own error code.
     pub error_code: Option<Template>,
+    /// What proves that the connection is let in.
+    pub login: Option<Call>,
     /// Requests before each operation.
     pub before: Vec<(String, Call)>,
     /// What holds for entities that say nothing else.
@@ -141,6 +143,7 @@ impl Plan {
             .iter()
             .map(|call| (call.name.clone().unwrap_or_default(), Call::new(call, "GET", Repeat::Safe, &common_rules)));
         Self {
+            login: file.login.as_ref().map(|call| Call::new(call, "GET", Repeat::Safe, &common_rules)),
             before: before.collect(),
             base_url: plain(Some(&file.base_url)),
             auth: file.auth.iter().map(|(kind, keys)| (kind.clone(), shapes(keys))).collect(),

@@ -21,6 +21,14 @@ static CREDENTIALS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
     variants.into_iter().flatten().filter_map(|variant| Some((tag(&variant)?, variant))).collect()
 });
 
+/// Where the requests of a dry run go whose URL is not known.
+const UNSET_URL: &str = "https://unset.invalid";
+
+/// Whether a reference to a variable or file that is not there stands in `text`: only `check` and dry runs leave one.
+fn is_unset(text: &str) -> bool {
+    text.contains("${env:") || text.contains("${file:")
+}
+
 /// The kinds of credentials that there are.
 pub(super) fn auth_types() -> Vec<String> {
     CREDENTIALS.iter().map(|(kind, _)| kind.clone()).collect()
@@ -121,6 +129,7 @@ impl Ready {
         }
         let base_url = text(plan.base_url.as_ref(), &real, "base_url")?;
         let is_base_secret = text(plan.base_url.as_ref(), &seen, "base_url")? != base_url;
+        let base_url = if is_unset(&base_url) { UNSET_URL.to_owned() } else { base_url };
         let auth = credentials(plan, given.get("auth"), &real, lenient_auth)?;
         let authenticated = !matches!(auth, Credentials::None);
         let headers = headers(plan, &seen, &stand_ins)?;

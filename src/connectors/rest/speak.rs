@@ -129,6 +129,28 @@ impl Dialect for Spoken {
         let simulated = self.turn(operation, cx, notes).and_then(|turn| turn.simulated());
         simulated.map_or_else(Reply::Failed, Reply::Http)
     }
+
+    /// A template that cannot be rendered over the settings is told when an operation needs it.
+    fn login(&self) -> Option<Effect> {
+        let values = json!({ "settings": self.settings });
+        request(self.plan.login.as_ref()?, &Scope::of_connector(&values, 0, Limits::default()))?.ok()
+    }
+
+    fn logged_in(&self, reply: &Reply) -> Result<(), Failure> {
+        let (Some(call), Reply::Http(reply)) = (&self.plan.login, reply) else {
+            return crate::connectors::live::logged_in(reply);
+        };
+        let values = json!({ "settings": self.settings, "answer": scope::of_answer(reply) });
+        let asked = Asked {
+            method: &call.method,
+            connection: "login",
+            system: &self.plan.kind,
+            finds_one: false,
+            reads: true,
+            error_code: self.plan.error_code.as_ref(),
+        };
+        judge(call, &asked, &Scope::of_connector(&values, 0, Limits::default()), reply).map(|_| ())
+    }
 }
 
 /// What follows from an answer.
@@ -161,7 +183,7 @@ impl<'a> Turn<'a> {
     fn allowed(&self) -> Result<(), Failure> {
         let kind = self.operation.kind();
         let call = self.entity.operations.get(&kind).ok_or_else(|| not_served(self.cx.connection))?;
-        let wrong = |why: String| Err(Failure::terminal("wrong_target", format!("{}: {why}", self.spoken.plan.kind)));
+        let wrong = |why: String| Err(Failure::terminal("bad_key", format!("{}: {why}", self.spoken.plan.kind)));
         if let (Operation::ListRecords(list), Some(most)) = (self.operation, call.key_fields)
             && list.filter.len() > most
         {
@@ -285,21 +307,8 @@ impl<'a> Turn<'a> {
     }
 
     fn effect(&self, stage: Stage) -> Result<Effect, Failure> {
-        let call = self.call_of(stage)?;
         let values = self.values();
-        let scope = self.scope(&values);
-        let url = match &call.path {
-            Some(path) => text_of(&path.render(&scope).map_err(failed)?).map_err(failed)?.into_owned(),
-            None => return Err(not_served(self.cx.connection)),
-        };
-        Ok(Effect::Http(HttpRequest {
-            method: call.method.clone(),
-            url,
-            query: texts(&call.query, &scope)?,
-            headers: texts(&call.headers, &scope)?,
-            body: call.body.as_ref().map(|body| body.render(&scope).map(HttpBody::Json)).transpose().map_err(failed)?,
-            url_from_value: false,
-        }))
+        request(self.call_of(stage)?, &self.scope(&values)).ok_or_else(|| not_served(self.cx.connection))?
     }
 
     fn simulated(&self) -> Result<HttpReply, Failure> {
@@ -401,6 +410,24 @@ impl<'a> Turn<'a> {
         let message = format!("{} has no such record", self.spoken.plan.kind);
         Failure::terminal("not_found", message)
     }
+}
+
+/// The request that `call` makes of what `scope` holds; `None`: it has no path.
+fn request(call: &Call, scope: &Scope<'_>) -> Option<Result<Effect, Failure>> {
+    let path = call.path.as_ref()?;
+    let make = || {
+        let url = text_of(&path.render(scope).map_err(failed)?).map_err(failed)?.into_owned();
+        let body = call.body.as_ref().map(|body| body.render(scope).map(HttpBody::Json)).transpose();
+        Ok(Effect::Http(HttpRequest {
+            method: call.method.clone(),
+            url,
+            query: texts(&call.query, scope)?,
+            headers: texts(&call.headers, scope)?,
+            body: body.map_err(failed)?,
+            url_from_value: false,
+        }))
+    };
+    Some(make())
 }
 
 fn asked_failure(asked: &Asked<'_>) -> Failure {

@@ -72,7 +72,7 @@ fn one(plan: &Arc<Plan>, test: &TestFile) -> Result<(), Fault> {
         compare(exchange, &request, &transport, key)
             .map_err(|Fault(below, message)| Fault(format!("{at}{below}"), message))?;
         talk.n = u32::try_from(index).unwrap_or(u32::MAX);
-        progress = spoken.on_reply(&operation, &cx, &mut talk, reply(exchange));
+        progress = spoken.on_reply(&operation, &cx, &mut talk, reply(exchange, key));
     }
     match progress {
         Progress::Send(Effect::Http(request)) => {
@@ -143,7 +143,7 @@ fn mail(mail: &MailFile) -> SendEmail {
     }
 }
 
-fn reply(exchange: &ExchangeFile) -> Reply {
+fn reply(exchange: &ExchangeFile, key: IdempotencyKey) -> Reply {
     let Some(answer) = &exchange.answer else {
         return Reply::Failed(Failure::unknown("unknown_outcome", "the connection broke"));
     };
@@ -156,7 +156,7 @@ fn reply(exchange: &ExchangeFile) -> Reply {
     Reply::Http(HttpReply {
         status: answer.status.unwrap_or(200),
         headers,
-        body: answer.body.clone(),
+        body: meant(&answer.body, key),
         retry_after: seconds.map(|seconds| seconds.saturating_mul(crate::clock::MICROS_PER_SEC)),
     })
 }

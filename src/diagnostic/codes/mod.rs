@@ -2,6 +2,7 @@
 //!
 //! Codes are stable: scripts and people search for them. A new code is one entry in the list of its home below.
 
+mod connectors;
 mod destination;
 mod flow;
 mod http;
@@ -27,7 +28,8 @@ pub struct CodeDoc {
     pub explain: &'static str,
 }
 
-const PARTS: [&[CodeDoc]; 9] = [
+const PARTS: [&[CodeDoc]; 10] = [
+    connectors::CODES,
     destination::CODES,
     flow::CODES,
     order::CODES,

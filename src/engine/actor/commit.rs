@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Actor, NEVER, Wanting};
+use super::lasting::NEVER;
+use super::{Actor, Wanting};
 use crate::actions::Answer;
 use crate::actions::respond::KIND as RESPOND;
 use crate::clock::{Micros, micros};

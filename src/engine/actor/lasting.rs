@@ -1,6 +1,6 @@
 //! What a run does about a try that failed: again later, wait for its connection, or stop until somebody decides.
 
-use super::{Actor, NEVER, Wanting};
+use super::{Actor, Wanting};
 use crate::clock::{Micros, micros};
 use crate::engine::restore::UNKNOWN;
 use crate::flow::Action;
@@ -10,6 +10,9 @@ use crate::run::advance::Event;
 use crate::run::transition::StepEvent;
 use crate::run::{Class, Failure, StepKey, StepStatus, retry};
 use crate::store::connection_state::PAUSE_MIN;
+
+/// The due time of what waits for somebody, not for a time.
+pub(super) const NEVER: Micros = Micros::MAX;
 
 /// The code of a run that stops because nobody knows whether an action was done.
 const UNKNOWN_OUTCOME: &str = "unknown_outcome";

@@ -549,9 +549,6 @@ impl Actor {
     }
 }
 
-/// The due time of what waits for somebody, not for a time.
-const NEVER: Micros = Micros::MAX;
-
 /// How often a run with effects in flight looks for a slot of another lane.
 const LANE_POLL: Duration = Duration::from_millis(200);
 

@@ -80,9 +80,8 @@ impl Sqlite {
     ) -> Result<T, Failure> {
         let deadline = Instant::now() + timeout;
         let permit = Arc::clone(&self.free).acquire_owned();
-        let permit = match timeout_at(deadline, permit).await {
-            Ok(Ok(permit)) => permit,
-            _ => return Err(faults::unreachable("others are writing to it")),
+        let Ok(Ok(permit)) = timeout_at(deadline, permit).await else {
+            return Err(faults::unreachable("others are writing to it"));
         };
         let file = Arc::clone(&self.file);
         let (interrupt, interruptible) = tokio::sync::oneshot::channel();
@@ -133,7 +132,7 @@ impl File {
 /// The rows that a statement gives, each an object of its columns.
 fn rows(conn: &Connection, statement: &Statement) -> rusqlite::Result<Vec<Value>> {
     let mut prepared = conn.prepare_cached(&statement.text)?;
-    let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     let parameters = statement.parameters.iter().map(|parameter| Bound(&parameter.value));
     let mut found = prepared.query(params_from_iter(parameters))?;
     let mut rows = Vec::new();

@@ -117,14 +117,18 @@ impl State {
         let mut old: Vec<_> = self.runs.values().filter(|kept| is_old(kept)).map(|kept| kept.row.run_id).collect();
         old.truncate(left);
         left -= old.len();
-        old.iter().for_each(|run| drop(self.runs.remove(run)));
+        for run in &old {
+            self.runs.remove(run);
+        }
         self.rejected.retain(|_, row| !take_one(&mut left, row.received_at < before.rejected));
         self.dedupe.retain(|_, (_, expires_at)| !take_one(&mut left, *expires_at < before.dedupe));
         if left > 0 {
             let oldest = before.succeeded.min(before.failed).min(before.duplicates).min(before.rejected);
             let unused = self.unused_texts(oldest);
             left -= unused.len().min(left);
-            unused.iter().for_each(|id| drop(self.texts.remove(id)));
+            for id in &unused {
+                self.texts.remove(id);
+            }
         }
         (before.rows_max - left) as u64
     }

@@ -64,7 +64,9 @@ pub(super) async fn read(readers: &Arc<Readers>, query: RecordQuery) -> StoreRes
     let mut picking = Picking::new(query.clone());
     if let Some(id) = query.id.clone() {
         let row = readers.read(move |conn| one(conn, &query, &id)).await?;
-        row.into_iter().for_each(|row| picking.look_at(row));
+        if let Some(row) = row {
+            picking.look_at(row);
+        }
         return Ok(picking.rows());
     }
     let mut before = i64::MAX;
