@@ -83,7 +83,7 @@ pub(super) fn bar(what: &'static str, cells: u64) -> impl FnMut(u64, u64) {
     let mut shown = None;
     move |done, total| {
         let steps = if is_terminal { cells } else { 10 };
-        let step = if total == 0 { steps } else { done * steps / total };
+        let step = (done * steps).checked_div(total).unwrap_or(steps);
         if shown == Some(step) {
             return;
         }

@@ -239,7 +239,7 @@ fn until_ended(workspace: &Workspace, refresh_token: &str) -> Vec<Value> {
         let mut command = workspace.command(&["runs", "list", "--json"]);
         let output = command.env("CRM_SECRET", "s3cret").env("CRM_REFRESH", refresh_token).output().expect("it runs");
         let listed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        runs = listed.as_array().expect("a list").clone();
+        runs.clone_from(listed.as_array().expect("a list"));
         runs.iter().all(|run| !run["finished_at"].is_null())
     });
     runs

@@ -282,7 +282,7 @@ fn a_dead_connection_costs_one_probe_at_a_time_while_leads_are_accepted() {
 fn with_credentials() -> Rig {
     let mut rig = Rig::new(FLOW);
     rig.settings = json!({ "base_url": "https://api.example", "auth": { "type": "bearer", "token": "old" } });
-    rig.shape = |open| open.settings_digest = "old".to_owned();
+    rig.shape = |open| "old".clone_into(&mut open.settings_digest);
     rig
 }
 
@@ -321,7 +321,7 @@ fn new_settings_let_held_runs_go_on_at_once() {
     until("it is held", || state(&rig).block);
     life.drain(Duration::from_secs(5));
     side.set(Mood::Fine);
-    rig.shape = |open| open.settings_digest = "new".to_owned();
+    rig.shape = |open| "new".clone_into(&mut open.settings_digest);
     let life = live(&rig, &side);
     all_succeed_at_once(&life, &rig, &runs);
     assert_eq!(state(&rig).settings_digest, "new");

@@ -5,8 +5,6 @@
 
 mod compare;
 mod mapping;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -6,8 +6,6 @@
 
 mod answer;
 mod live;
-#[cfg(test)]
-mod tests;
 mod types;
 
 use serde_json::{Map, Value, json};
@@ -361,3 +359,6 @@ fn listed(list: &ListRecords, talk: &mut Talk, reply: &HttpReply, asked: Asked<'
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,6 @@
 //! `update` or `fail`): otherwise a lead that resembles another one is kept, as Dataverse itself does by default.
 
 mod live;
-#[cfg(test)]
-mod tests;
 
 use serde_json::{Map, Value, json};
 
@@ -450,3 +448,6 @@ fn simulated_id(operation: &Operation, cx: &OpContext<'_>) -> String {
         _ => cx.key.uuid().to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

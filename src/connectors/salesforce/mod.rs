@@ -6,8 +6,6 @@
 
 mod answer;
 mod live;
-#[cfg(test)]
-mod tests;
 
 use serde_json::{Map, Value, json};
 
@@ -518,3 +516,6 @@ fn simulated_id(operation: &Operation, cx: &OpContext<'_>) -> String {
         _ => cx.key.hex().chars().take(18).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ impl Held {
     /// A token that was asked for at `asked_at` and lives for `life` from then on, as its server counts.
     pub(super) fn new(token: Secret, generation: u64, asked_at: Instant, life: Duration) -> Self {
         let margin = (life / MARGIN_PART).min(MARGIN_MAX);
-        Self { token, generation, replace_at: asked_at + (life - margin), ends_at: asked_at + life }
+        Self { token, generation, replace_at: asked_at + life.saturating_sub(margin), ends_at: asked_at + life }
     }
 
     /// Whether it is used without further ado.

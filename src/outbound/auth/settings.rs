@@ -12,11 +12,11 @@ const ENTRA: &str = "https://login.microsoftonline.com";
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TokenSettings {
-    /// OAuth2: an application asks in its own name.
+    /// OAuth 2: an application asks in its own name.
     Oauth2ClientCredentials(ClientCredentials),
-    /// OAuth2: an application asks in the name of a person who once agreed.
+    /// OAuth 2: an application asks in the name of a person who once agreed.
     Oauth2RefreshToken(RefreshToken),
-    /// OAuth2: a signed statement takes the place of a secret.
+    /// OAuth 2: a signed statement takes the place of a secret.
     JwtBearer(JwtBearer),
 }
 

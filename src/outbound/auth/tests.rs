@@ -66,10 +66,9 @@ async fn request(stream: &mut tokio::net::TcpStream) -> String {
         let read = stream.read_buf(&mut bytes).await.unwrap_or(0);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let length = |head: &str| {
-            let lengths = head
-                .lines()
-                .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            lengths.last().unwrap_or(0_usize)
+            let length =
+                head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            length.unwrap_or(0_usize)
         };
         if read == 0 || text.find("\r\n\r\n").is_some_and(|end| bytes.len() >= end + 4 + length(&text[..end])) {
             return text;
@@ -77,6 +76,7 @@ async fn request(stream: &mut tokio::net::TcpStream) -> String {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is an answer as `serve` wants it")]
 fn token(n: usize) -> Option<(u16, String, Value)> {
     Some((200, String::new(), json!({"access_token": format!("token-{n}"), "expires_in": 3600})))
 }

@@ -44,11 +44,11 @@ pub enum Credentials {
         /// The key.
         value: Secret,
     },
-    /// OAuth2: an application in its own name. The token is fetched, kept, and replaced before it ends.
+    /// OAuth 2: an application in its own name. The token is fetched, kept, and replaced before it ends.
     Oauth2ClientCredentials(ClientCredentials),
-    /// OAuth2: an application in the name of a person who once agreed.
+    /// OAuth 2: an application in the name of a person who once agreed.
     Oauth2RefreshToken(RefreshToken),
-    /// OAuth2: a signed statement takes the place of a secret (Salesforce, Google).
+    /// OAuth 2: a signed statement takes the place of a secret (Salesforce, Google).
     JwtBearer(JwtBearer),
     /// Azure Storage tables: each request is signed.
     SharedKey {

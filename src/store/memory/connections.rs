@@ -6,12 +6,12 @@ use crate::store::{ConnectionNote, ConnectionState, Noted, OTHER_SETTINGS_KEPT, 
 
 impl State {
     pub(super) fn note_connections(&mut self, notes: Vec<ConnectionNote>) -> Vec<Noted> {
-        let mut noted = Vec::with_capacity(notes.len());
+        let mut rows = Vec::with_capacity(notes.len());
         for ConnectionNote { connection, settings_digest, at, word } in notes {
             let fresh = || ConnectionState::new(&connection, &settings_digest);
             let state = self.connections.entry((connection.clone(), settings_digest.clone())).or_insert_with(fresh);
             let turn = state.note(at, &word);
-            noted.push(Noted { state: state.clone(), turn });
+            rows.push(Noted { state: state.clone(), turn });
             if word == Word::Seen {
                 let oldest = at.saturating_sub(micros(OTHER_SETTINGS_KEPT));
                 self.connections.retain(|(name, digest), state| {
@@ -19,7 +19,7 @@ impl State {
                 });
             }
         }
-        noted
+        rows
     }
 
     pub(super) fn probe_connection(

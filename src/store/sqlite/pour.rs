@@ -64,7 +64,7 @@ fn pour_table(
     // Records keep the order in which they were made.
     let order = if table == "records" { " ORDER BY rowid" } else { "" };
     let mut statement = conn.prepare(&format!("SELECT * FROM {table}{order}")).map_err(fault)?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.query([]).map_err(fault)?;
     let (mut json, mut count) = (String::new(), 0);
     let mut flush = |json: &mut String, count: &mut u64| {
