@@ -37,8 +37,6 @@ fn commands_of_later_versions_say_so() {
         &["alerts"],
         &["selftest"],
         &["runs", "export"],
-        &["check", "--live"],
-        &["schema", "connector"],
     ];
     for line in lines {
         let text = refused(&workspace, line);
