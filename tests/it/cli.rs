@@ -30,14 +30,8 @@ fn wrong_verbs_get_the_right_one() {
 #[test]
 fn commands_of_later_versions_say_so() {
     let workspace = Workspace::empty();
-    let lines: &[&[&str]] = &[
-        &["new", "contoso"],
-        &["test"],
-        &["import", "a.zip"],
-        &["alerts"],
-        &["selftest"],
-        &["runs", "export"],
-    ];
+    let lines: &[&[&str]] =
+        &[&["new", "contoso"], &["test"], &["import", "a.zip"], &["alerts"], &["selftest"], &["runs", "export"]];
     for line in lines {
         let text = refused(&workspace, line);
         assert!(text.contains("comes with a later version"), "{line:?}: {text}");
