@@ -1,4 +1,4 @@
-//! Mail against a real server: encryption, login, refusals, and a repeat that is the same mail.
+//! Mail against real servers of two makes: encryption, login, refusals, and a repeat that is the same mail.
 
 use std::fs;
 use std::sync::Arc;
@@ -87,85 +87,97 @@ fn header<'a>(mail: &'a str, name: &str) -> Vec<&'a str> {
 
 #[tokio::test]
 async fn a_mail_arrives_whole_over_starttls_and_a_repeat_is_the_same_mail() {
-    let sink = Sink::start("starttls");
-    let transport = connect(&sink, "starttls", "secret", true);
-    let outputs = send(&transport, mail(&["to@contoso.example"]), LONG).await.expect("sent");
-    assert_eq!(Ok(&outputs), send(&transport, mail(&["to@contoso.example"]), LONG).await.as_ref());
-    let mails = sink.mails();
-    assert_eq!(mails.len(), 2);
-    assert_eq!(mails[0], mails[1]);
-    let mail = &mails[0];
-    assert_eq!(header(mail, "X-Envelope-Tls"), ["True"]);
-    assert_eq!(header(mail, "X-Envelope-Auth"), ["lead"]);
-    assert_eq!(header(mail, "X-Envelope-From"), ["leads@contoso.example"]);
-    assert_eq!(header(mail, "X-Envelope-To"), ["to@contoso.example,cc@contoso.example,hidden@contoso.example"]);
-    assert_eq!(header(mail, "Message-ID"), [outputs["message_id"].as_str().expect("a text")]);
-    assert_eq!(header(mail, "From"), ["Leads <leads@contoso.example>"]);
-    assert_eq!(header(mail, "Reply-To"), [r#""Jane Doe" <jane@contoso.example>"#]);
-    assert_eq!(header(mail, "Importance"), ["high"]);
-    assert_eq!((header(mail, "Bcc").len(), header(mail, "Subject").len()), (0, 1));
-    for part in ["Hello\r\n.\r\nfrom a line", "<p>Hello</p>", "filename=\"lead.json\""] {
-        assert!(mail.contains(part), "{part} in {mail}");
+    for start in Sink::MAKES {
+        let sink = start("starttls");
+        let transport = connect(&sink, "starttls", "secret", true);
+        let outputs = send(&transport, mail(&["to@contoso.example"]), LONG).await.expect("sent");
+        assert_eq!(Ok(&outputs), send(&transport, mail(&["to@contoso.example"]), LONG).await.as_ref());
+        let mails = sink.mails();
+        assert_eq!(mails.len(), 2);
+        assert_eq!(mails[0], mails[1]);
+        let mail = &mails[0];
+        assert_eq!(header(mail, "X-Envelope-Tls"), ["True"]);
+        assert_eq!(header(mail, "X-Envelope-Auth"), ["lead"]);
+        assert_eq!(header(mail, "X-Envelope-From"), ["leads@contoso.example"]);
+        assert_eq!(header(mail, "X-Envelope-To"), ["to@contoso.example,cc@contoso.example,hidden@contoso.example"]);
+        assert_eq!(header(mail, "Message-ID"), [outputs["message_id"].as_str().expect("a text")]);
+        assert_eq!(header(mail, "From"), ["Leads <leads@contoso.example>"]);
+        assert_eq!(header(mail, "Reply-To"), [r#""Jane Doe" <jane@contoso.example>"#]);
+        assert_eq!(header(mail, "Importance"), ["high"]);
+        assert_eq!((header(mail, "Bcc").len(), header(mail, "Subject").len()), (0, 1));
+        for part in ["Hello\r\n.\r\nfrom a line", "<p>Hello</p>", "filename=\"lead.json\""] {
+            assert!(mail.contains(part), "{part} in {mail}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_mail_arrives_over_implicit_tls() {
-    let sink = Sink::start("tls");
-    send(&connect(&sink, "tls", "secret", true), mail(&["to@contoso.example"]), LONG).await.expect("sent");
-    assert_eq!(sink.mails().len(), 1);
+    for start in Sink::MAKES {
+        let sink = start("tls");
+        send(&connect(&sink, "tls", "secret", true), mail(&["to@contoso.example"]), LONG).await.expect("sent");
+        assert_eq!(sink.mails().len(), 1);
+    }
 }
 
 #[tokio::test]
 async fn nothing_is_sent_to_a_server_that_is_not_trusted_or_not_encrypted() {
-    let (starttls, tls, plain) = (Sink::start("starttls"), Sink::start("tls"), Sink::start("plain"));
-    for (sink, security, trusted, code) in [
-        (&starttls, "starttls", false, "tls_certificate"),
-        (&tls, "tls", false, "tls_certificate"),
-        (&plain, "starttls", true, "smtp_tls"),
-        (&starttls, "tls", true, "smtp_tls"),
-    ] {
-        let sent = send(&connect(sink, security, "secret", trusted), mail(&["to@contoso.example"]), LONG).await;
-        let failure = sent.expect_err("refused");
-        assert_eq!((failure.code.as_str(), failure.class), (code, Class::Terminal), "{security}: {}", failure.message);
-        assert!(sink.mails().is_empty());
+    for start in Sink::MAKES {
+        let (starttls, tls, plain) = (start("starttls"), start("tls"), start("plain"));
+        for (sink, security, trusted, code) in [
+            (&starttls, "starttls", false, "tls_certificate"),
+            (&tls, "tls", false, "tls_certificate"),
+            (&plain, "starttls", true, "smtp_tls"),
+            (&starttls, "tls", true, "smtp_tls"),
+        ] {
+            let sent = send(&connect(sink, security, "secret", trusted), mail(&["to@contoso.example"]), LONG).await;
+            let failure = sent.expect_err("refused");
+            assert_eq!((failure.code.as_str(), failure.class), (code, Class::Terminal), "{security}: {}", failure.message);
+            assert!(sink.mails().is_empty());
+        }
     }
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_of_the_credentials_and_not_repeated_in_the_message() {
-    let sink = Sink::start("starttls");
-    let sent = send(&connect(&sink, "starttls", "hunter2", true), mail(&["to@contoso.example"]), LONG).await;
-    let failure = sent.expect_err("refused");
-    assert_eq!((failure.code.as_str(), failure.class), ("smtp_535", Class::Credentials));
-    assert!(!failure.message.contains("hunter2"));
+    for start in Sink::MAKES {
+        let sink = start("starttls");
+        let sent = send(&connect(&sink, "starttls", "hunter2", true), mail(&["to@contoso.example"]), LONG).await;
+        let failure = sent.expect_err("refused");
+        assert_eq!((failure.code.as_str(), failure.class), ("smtp_535", Class::Credentials));
+        assert!(!failure.message.contains("hunter2"));
+    }
 }
 
 #[tokio::test]
 async fn one_refused_recipient_stops_the_mail_for_all() {
-    let sink = Sink::start("starttls");
-    let transport = connect(&sink, "starttls", "secret", true);
-    for (recipient, code, class) in [
-        ("reject-perm@contoso.example", "smtp_550", Class::Terminal),
-        ("reject-temp@contoso.example", "smtp_451", Class::Retryable),
-    ] {
-        let failure = send(&transport, mail(&["to@contoso.example", recipient]), LONG).await.expect_err("refused");
-        assert_eq!((failure.code.as_str(), failure.class), (code, class));
-        assert!(failure.message.starts_with("recipient 2 of 4: smtp"), "{}", failure.message);
-        assert!(!failure.message.contains('@'), "{}", failure.message);
+    for start in Sink::MAKES {
+        let sink = start("starttls");
+        let transport = connect(&sink, "starttls", "secret", true);
+        for (recipient, code, class) in [
+            ("reject-perm@contoso.example", "smtp_550", Class::Terminal),
+            ("reject-temp@contoso.example", "smtp_451", Class::Retryable),
+        ] {
+            let failure = send(&transport, mail(&["to@contoso.example", recipient]), LONG).await.expect_err("refused");
+            assert_eq!((failure.code.as_str(), failure.class), (code, class));
+            assert!(failure.message.starts_with("recipient 2 of 4: smtp"), "{}", failure.message);
+            assert!(!failure.message.contains('@'), "{}", failure.message);
+        }
+        assert!(sink.mails().is_empty());
     }
-    assert!(sink.mails().is_empty());
 }
 
 #[tokio::test]
 async fn a_slow_server_ends_at_the_deadline() {
-    let sink = Sink::start("plain");
-    let settings = json!({"host": "127.0.0.1", "port": sink.port, "security": "none", "from": "leads@contoso.example"});
-    let transport = open(&settings, &Reach::new("unused"));
-    let sent = send(&transport, mail(&["slow@contoso.example"]), Duration::from_secs(2)).await;
-    let failure = sent.expect_err("too late");
-    assert_eq!((failure.code.as_str(), failure.class), ("smtp_timeout", Class::Retryable));
-    assert!(sink.mails().is_empty());
+    for start in Sink::MAKES {
+        let sink = start("plain");
+        let settings = json!({"host": "127.0.0.1", "port": sink.port, "security": "none", "from": "leads@contoso.example"});
+        let transport = open(&settings, &Reach::new("unused"));
+        let sent = send(&transport, mail(&["slow@contoso.example"]), Duration::from_secs(2)).await;
+        let failure = sent.expect_err("too late");
+        assert_eq!((failure.code.as_str(), failure.class), ("smtp_timeout", Class::Retryable));
+        assert!(sink.mails().is_empty());
+    }
 }
 
 /// The sink speaks no HTTP: what comes back behind a trusted handshake is `unknown_outcome`, before it nothing was sent.

@@ -116,61 +116,65 @@ fn action<'a>(run: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn a_posted_lead_becomes_a_record_over_http_and_a_mail_over_starttls() {
-    let (crm, sink) = (FakeHttp::willing(), Sink::start("starttls"));
-    let workspace = workspace(&crm, &sink, "sales@contoso.example");
-    let server = serve(&workspace);
-    let answer = wire::post(server.url("outward"), &sample()).expect("an answer");
-    assert_eq!(answer.status, 202);
-    let run = until_succeeded(&workspace);
-    assert_eq!(run["run_id"], answer.json()["run_id"]);
+    for start in Sink::MAKES {
+        let (crm, sink) = (FakeHttp::willing(), start("starttls"));
+        let workspace = workspace(&crm, &sink, "sales@contoso.example");
+        let server = serve(&workspace);
+        let answer = wire::post(server.url("outward"), &sample()).expect("an answer");
+        assert_eq!(answer.status, 202);
+        let run = until_succeeded(&workspace);
+        assert_eq!(run["run_id"], answer.json()["run_id"]);
 
-    let requests = crm.requests();
-    assert_eq!(requests.len(), 1);
-    assert_eq!(requests[0].header("authorization"), Some("Bearer crm-token"));
-    assert!(requests[0].header("idempotency-key").is_some());
-    let lead = serde_json::json!({"subject": "Test Microsoft", "email": "someone@contoso.com", "source": 8});
-    assert_eq!(requests[0].json(), lead);
+        let requests = crm.requests();
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].header("authorization"), Some("Bearer crm-token"));
+        assert!(requests[0].header("idempotency-key").is_some());
+        let lead = serde_json::json!({"subject": "Test Microsoft", "email": "someone@contoso.com", "source": 8});
+        assert_eq!(requests[0].json(), lead);
 
-    let mails = sink.mails();
-    assert_eq!(mails.len(), 1);
-    let head = head(&mails[0]);
-    let id = action(&run, "notify")["outputs"]["message_id"].as_str().expect("an id");
-    for (name, value) in [
-        ("X-Envelope-Tls", "True"),
-        ("X-Envelope-Auth", "lead"),
-        ("X-Envelope-From", "leads@contoso.example"),
-        ("X-Envelope-To", "sales@contoso.example,second@contoso.example,hidden@contoso.example"),
-        ("From", "Leads <leads@contoso.example>"),
-        ("To", "sales@contoso.example"),
-        ("Cc", "second@contoso.example"),
-        ("Reply-To", "desk@contoso.example"),
-        ("Importance", "high"),
-        ("MIME-Version", "1.0"),
-        ("Message-ID", id),
-    ] {
-        assert_eq!(header(&head, name), [value], "{name} in {head:#?}");
+        let mails = sink.mails();
+        assert_eq!(mails.len(), 1);
+        let head = head(&mails[0]);
+        let id = action(&run, "notify")["outputs"]["message_id"].as_str().expect("an id");
+        for (name, value) in [
+            ("X-Envelope-Tls", "True"),
+            ("X-Envelope-Auth", "lead"),
+            ("X-Envelope-From", "leads@contoso.example"),
+            ("X-Envelope-To", "sales@contoso.example,second@contoso.example,hidden@contoso.example"),
+            ("From", "Leads <leads@contoso.example>"),
+            ("To", "sales@contoso.example"),
+            ("Cc", "second@contoso.example"),
+            ("Reply-To", "desk@contoso.example"),
+            ("Importance", "high"),
+            ("MIME-Version", "1.0"),
+            ("Message-ID", id),
+        ] {
+            assert_eq!(header(&head, name), [value], "{name} in {head:#?}");
+        }
+        assert_eq!((header(&head, "Bcc").len(), header(&head, "Subject").len(), header(&head, "Date").len()), (0, 1, 1));
+        assert!(header(&head, "Subject")[0].contains("New lead: Test Microsoft"), "{head:#?}");
+        assert!(header(&head, "Content-Type")[0].starts_with("multipart/alternative"), "{head:#?}");
+        assert!(mails[0].contains("Mail someone@contoso.com") && mails[0].contains("<p>Some</p>"), "{}", mails[0]);
     }
-    assert_eq!((header(&head, "Bcc").len(), header(&head, "Subject").len(), header(&head, "Date").len()), (0, 1, 1));
-    assert!(header(&head, "Subject")[0].contains("New lead: Test Microsoft"), "{head:#?}");
-    assert!(header(&head, "Content-Type")[0].starts_with("multipart/alternative"), "{head:#?}");
-    assert!(mails[0].contains("Mail someone@contoso.com") && mails[0].contains("<p>Some</p>"), "{}", mails[0]);
 }
 
 #[test]
 fn a_mail_server_that_is_busy_gets_the_same_mail_again() {
-    let (crm, sink) = (FakeHttp::start(|_, _| Act::Answer(201, "{}")), Sink::start("starttls"));
-    let workspace = workspace(&crm, &sink, "busy-once@contoso.example");
-    let server = serve(&workspace);
-    assert_eq!(wire::post(server.url("outward"), &sample()).expect("an answer").status, 202);
-    let run = until_succeeded(&workspace);
-    let (refused, taken) = (sink.refused(), sink.mails());
-    assert_eq!((refused.len(), taken.len()), (1, 1));
-    let ids: Vec<String> = [&refused[0], &taken[0]].map(|mail| header(&head(mail), "Message-ID").concat()).to_vec();
-    assert_eq!(ids[0], ids[1]);
-    assert_eq!(refused[0], taken[0], "both tries send the same bytes");
-    let notify = action(&run, "notify");
-    assert_eq!(notify["outputs"]["message_id"], ids[0]);
-    assert_eq!(notify["attempts"], 2, "{notify:#}");
-    assert_eq!(notify["possible_repeat"], false, "a refused mail was not sent: {notify:#}");
-    assert_eq!(crm.requests().len(), 1, "the record beside it is not repeated");
+    for start in Sink::MAKES {
+        let (crm, sink) = (FakeHttp::start(|_, _| Act::Answer(201, "{}")), start("starttls"));
+        let workspace = workspace(&crm, &sink, "busy-once@contoso.example");
+        let server = serve(&workspace);
+        assert_eq!(wire::post(server.url("outward"), &sample()).expect("an answer").status, 202);
+        let run = until_succeeded(&workspace);
+        let (refused, taken) = (sink.refused(), sink.mails());
+        assert_eq!((refused.len(), taken.len()), (1, 1));
+        let ids: Vec<String> = [&refused[0], &taken[0]].map(|mail| header(&head(mail), "Message-ID").concat()).to_vec();
+        assert_eq!(ids[0], ids[1]);
+        assert_eq!(refused[0], taken[0], "both tries send the same bytes");
+        let notify = action(&run, "notify");
+        assert_eq!(notify["outputs"]["message_id"], ids[0]);
+        assert_eq!(notify["attempts"], 2, "{notify:#}");
+        assert_eq!(notify["possible_repeat"], false, "a refused mail was not sent: {notify:#}");
+        assert_eq!(crm.requests().len(), 1, "the record beside it is not repeated");
+    }
 }

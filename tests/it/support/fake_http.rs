@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex};
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    /// `POST`.
+    pub(crate) method: String,
+    /// The path with the query, as it was sent.
+    pub(crate) path: String,
     /// Lower-case names.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -26,6 +30,8 @@ impl Request {
 pub(crate) enum Act {
     /// Answer with a status and a JSON body.
     Answer(u16, &'static str),
+    /// The same, of a body that is made for the request.
+    Say(u16, String),
     /// Close the connection without an answer.
     Hang,
 }
@@ -76,17 +82,16 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, act: &(dyn Fn(usize, &Re
             seen.push(request.clone());
             seen.len() - 1
         };
-        match act(number, &request) {
+        let (status, body) = match act(number, &request) {
             Act::Hang => return,
-            Act::Answer(status, body) => {
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                    body.len()
-                );
-                if writer.write_all(head.as_bytes()).is_err() {
-                    return;
-                }
-            }
+            Act::Answer(status, body) => (status, body.to_owned()),
+            Act::Say(status, body) => (status, body),
+        };
+        let length = body.len();
+        let answer =
+            format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
+        if writer.write_all(answer.as_bytes()).is_err() || request.header("connection") == Some("close") {
+            return;
         }
     }
 }
@@ -96,6 +101,8 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
     if reader.read_line(&mut line).ok()? == 0 {
         return None;
     }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
     let mut headers = Vec::new();
     let mut length = 0;
     loop {
@@ -114,5 +121,5 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { headers, body })
+    Some(Request { method, path, headers, body })
 }

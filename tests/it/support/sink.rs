@@ -1,12 +1,15 @@
-//! A real mail server (aiosmtpd) for tests: see `tests/counterparts/README.md`.
+//! Real mail servers for tests, of two makes: aiosmtpd and Nodemailer's. See `tests/counterparts/README.md`.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The server's version: what the counterpart was written against.
+use super::counterpart::{installed, npm, script};
+
+/// The servers' versions: what the counterparts were written against.
 const REQUIREMENT: &str = "aiosmtpd==1.4.6";
+const NODEMAILER: &str = "smtp-server@3.21.6";
 
 /// A running mail server. Dropped, it ends.
 pub(crate) struct Sink {
@@ -17,6 +20,9 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
+    /// One of each make, started in a mode of [`Sink::start`]: what holds for mail holds for both.
+    pub(crate) const MAKES: [fn(&str) -> Self; 2] = [Self::start, Self::nodemailer];
+
     /// Starts one; `mode` is `starttls`, `tls` or `plain`. The login is `lead` / `secret`, except for `plain`.
     pub(crate) fn start(mode: &str) -> Self {
         Self::start_with(&[mode])
@@ -28,11 +34,23 @@ impl Sink {
     }
 
     fn start_with(arguments: &[&str]) -> Self {
+        let mut command = Command::new(python());
+        command.arg(script("smtp_sink.py"));
+        Self::spawn(command, arguments)
+    }
+
+    /// [`Sink::start`], of the other make.
+    pub(crate) fn nodemailer(mode: &str) -> Self {
+        let modules = installed("nodemailer", NODEMAILER, |folder| npm(folder, &[NODEMAILER]));
+        let mut command = Command::new("node");
+        command.arg(script("smtp_server.mjs")).arg(modules);
+        Self::spawn(command, &[mode])
+    }
+
+    fn spawn(mut command: Command, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for mails");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/counterparts/smtp_sink.py");
         let log = File::create(folder.path().join("log")).expect("a log");
-        let mut process = Command::new(python())
-            .arg(script)
+        let mut process = command
             .arg(folder.path())
             .args(arguments)
             .stdin(Stdio::piped())
