@@ -132,7 +132,12 @@ async fn nothing_is_sent_to_a_server_that_is_not_trusted_or_not_encrypted() {
         ] {
             let sent = send(&connect(sink, security, "secret", trusted), mail(&["to@contoso.example"]), LONG).await;
             let failure = sent.expect_err("refused");
-            assert_eq!((failure.code.as_str(), failure.class), (code, Class::Terminal), "{security}: {}", failure.message);
+            assert_eq!(
+                (failure.code.as_str(), failure.class),
+                (code, Class::Terminal),
+                "{security}: {}",
+                failure.message
+            );
             assert!(sink.mails().is_empty());
         }
     }
@@ -171,7 +176,8 @@ async fn one_refused_recipient_stops_the_mail_for_all() {
 async fn a_slow_server_ends_at_the_deadline() {
     for start in Sink::MAKES {
         let sink = start("plain");
-        let settings = json!({"host": "127.0.0.1", "port": sink.port, "security": "none", "from": "leads@contoso.example"});
+        let settings =
+            json!({"host": "127.0.0.1", "port": sink.port, "security": "none", "from": "leads@contoso.example"});
         let transport = open(&settings, &Reach::new("unused"));
         let sent = send(&transport, mail(&["slow@contoso.example"]), Duration::from_secs(2)).await;
         let failure = sent.expect_err("too late");

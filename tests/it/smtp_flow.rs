@@ -151,7 +151,10 @@ fn a_posted_lead_becomes_a_record_over_http_and_a_mail_over_starttls() {
         ] {
             assert_eq!(header(&head, name), [value], "{name} in {head:#?}");
         }
-        assert_eq!((header(&head, "Bcc").len(), header(&head, "Subject").len(), header(&head, "Date").len()), (0, 1, 1));
+        assert_eq!(
+            (header(&head, "Bcc").len(), header(&head, "Subject").len(), header(&head, "Date").len()),
+            (0, 1, 1)
+        );
         assert!(header(&head, "Subject")[0].contains("New lead: Test Microsoft"), "{head:#?}");
         assert!(header(&head, "Content-Type")[0].starts_with("multipart/alternative"), "{head:#?}");
         assert!(mails[0].contains("Mail someone@contoso.com") && mails[0].contains("<p>Some</p>"), "{}", mails[0]);

@@ -5,8 +5,7 @@ use leadflow::run::Class;
 use serde_json::{Value, json};
 
 use super::proxy::{Fate, Proxy};
-use super::{Destination, Line, create, fresh_mark, run};
-use crate::support::sink::Sink;
+use super::{Destination, Line, OverHttp, Remote, create, fresh_mark, run};
 
 fn get(system: &dyn Destination, target: Target) -> Operation {
     Operation::GetRecord(GetRecord { entity: system.entity().into(), target })
@@ -70,18 +69,18 @@ pub(super) async fn one_key_is_one_record(system: &dyn Destination) {
     assert_eq!(again.outputs["outcome"], "created");
     assert!(!first.possible_repeat);
     let records = line.marked(system, &mark).await.len();
-    if system.recognises_repeats() {
-        assert_eq!(first.outputs["id"], again.outputs["id"]);
-        assert_eq!((again.possible_repeat, records), (false, 1), "recognised for certain");
-    } else {
-        assert_eq!((again.possible_repeat, records), (true, 2), "nobody can tell, so it is flagged");
-    }
+    let repeats = system.repeats();
+    assert_eq!((again.possible_repeat, records), (repeats.flagged(), repeats.records()), "{repeats:?}");
+    assert_eq!(first.outputs["id"] == again.outputs["id"], records == 1);
 }
 
-pub(super) async fn a_lost_answer_is_no_second_record(system: &dyn Destination) {
+pub(super) async fn a_lost_answer_is_no_second_record(system: &dyn Remote) {
     let (straight, mark, run) = (Line::straight(system).await, fresh_mark(), run());
-    let proxy = Proxy::start(system.backend(), |n| if n == 0 { Fate::LoseAnswer } else { Fate::Pass });
-    let line = Line::to(system, &proxy.url(), true);
+    let way = system.way();
+    let line = Line::to(system, &way.place, true);
+    // What is asked only once is asked for this one.
+    line.once(&create(system, &fresh_mark(), OnDuplicate::Fail)).await.expect("made");
+    way.lose_next();
     let operation = create(system, &mark, OnDuplicate::Fail);
     let failure = line.try_once(run, &operation, false).await.expect_err("no answer");
     assert_eq!((failure.code.as_str(), failure.class), ("unknown_outcome", Class::Unknown));
@@ -89,8 +88,8 @@ pub(super) async fn a_lost_answer_is_no_second_record(system: &dyn Destination) 
     let outcome = line.try_once(run, &operation, true).await.expect("made or recognised");
     assert_eq!(outcome.outputs["outcome"], "created", "our own record is no duplicate, even where those fail");
     assert!(outcome.outputs["id"].is_string());
-    assert_eq!(outcome.possible_repeat, !system.recognises_repeats());
-    assert_eq!(straight.marked(system, &mark).await.len(), if system.recognises_repeats() { 1 } else { 2 });
+    assert_eq!(outcome.possible_repeat, system.repeats().flagged());
+    assert_eq!(straight.marked(system, &mark).await.len(), system.repeats().records());
 }
 
 pub(super) async fn values_are_values_whatever_is_in_them(system: &dyn Destination) {
@@ -114,23 +113,26 @@ pub(super) async fn values_are_values_whatever_is_in_them(system: &dyn Destinati
     }
 }
 
-pub(super) async fn a_wrong_secret_is_told_from_a_bad_record(system: &dyn Destination) {
-    let line = Line::to(system, &format!("http://{}", system.backend()), false);
+pub(super) async fn a_wrong_secret_is_told_from_a_bad_record(system: &dyn Remote) {
+    let line = Line::to(system, &system.place(), false);
     let mark = fresh_mark();
     let failure = line.once(&create(system, &mark, OnDuplicate::Ok)).await.expect_err("refused");
     assert_eq!(failure.class, Class::Credentials, "{failure:?}");
-    for secret in ["wrong-token", "d3Jvbmc", mark.as_str()] {
+    for secret in ["wrong-token", "d3Jvbmc", "stranger", mark.as_str()] {
         assert!(!failure.message.contains(secret), "{}", failure.message);
     }
-    let login = line.opened.dialect.login().expect("a login");
+    let straight = Line::straight(system).await;
+    assert!(straight.marked(system, &mark).await.is_empty());
+    let login = line.opened.dialect.login();
+    assert_eq!(login.is_some(), system.has_login());
+    let Some(login) = login else { return };
     let reply = line.perform(&login).await;
     assert_eq!(line.opened.dialect.logged_in(&reply).expect_err("refused").class, Class::Credentials);
-    let straight = Line::straight(system).await;
     let reply = straight.perform(&login).await;
     assert_eq!(straight.opened.dialect.logged_in(&reply), Ok(()));
 }
 
-pub(super) async fn an_answer_of_somebody_else_is_no_success(system: &dyn Destination) {
+pub(super) async fn an_answer_of_somebody_else_is_no_success(system: &dyn OverHttp) {
     let make = create(system, &fresh_mark(), OnDuplicate::Ok);
     let read = get(system, Target::Id(system.absent().into()));
     let through = |fate: Fate| {
@@ -142,8 +144,10 @@ pub(super) async fn an_answer_of_somebody_else_is_no_success(system: &dyn Destin
     assert_eq!((failure.code.as_str(), failure.class), ("unexpected_answer", Class::Unknown));
     let failure = line.once(&read).await.expect_err("a login page");
     assert_eq!((failure.code.as_str(), failure.class), ("unexpected_answer", Class::Terminal));
-    let reply = line.perform(&line.opened.dialect.login().expect("a login")).await;
-    assert_eq!(line.opened.dialect.logged_in(&reply).expect_err("a login page").code, "unexpected_answer");
+    if system.has_login() {
+        let reply = line.perform(&line.opened.dialect.login().expect("a login")).await;
+        assert_eq!(line.opened.dialect.logged_in(&reply).expect_err("a login page").code, "unexpected_answer");
+    }
 
     let (line, _proxy) = through(Fate::redirect());
     let failure = line.once(&make).await.expect_err("a redirect");
@@ -159,15 +163,10 @@ pub(super) async fn an_answer_of_somebody_else_is_no_success(system: &dyn Destin
     assert_eq!((failure.class, failure.retry_after), (Class::Throttled, Some(3_000_000)));
 }
 
-pub(super) async fn what_is_not_sent_is_known_not_to_be(system: &dyn Destination) {
+pub(super) async fn what_is_not_sent_is_known_not_to_be(system: &dyn Remote) {
     let make = create(system, &fresh_mark(), OnDuplicate::Ok);
-    let untrusted = Sink::start("tls");
-    for (url, code) in [
-        (format!("https://localhost:{}", untrusted.port), "tls_certificate"),
-        (format!("https://{}", system.backend()), "tls_failed"),
-        ("http://no-such-host.invalid".to_owned(), "dns_failed"),
-    ] {
-        let failure = Line::to(system, &url, true).once(&make).await.expect_err(code);
+    for (place, code) in system.refused() {
+        let failure = Line::to(system, &place, true).once(&make).await.expect_err(code);
         assert_eq!(failure.code, code, "{}", failure.message);
         assert!(matches!(failure.class, Class::Terminal | Class::Retryable), "nothing was sent: {failure:?}");
     }

@@ -9,7 +9,7 @@ use crate::support::Workspace;
 /// A workspace with one flow of one action, and the connection `crm`.
 fn workspace(system: &dyn Destination, right: bool, action: &str) -> Workspace {
     let workspace = Workspace::empty();
-    let mut connection = system.settings(&format!("http://{}", system.backend()), right);
+    let mut connection = system.settings(&system.place(), right);
     connection["type"] = json!(system.kind());
     workspace.write("leadflow.yaml", &format!("connections:\n  crm: {connection}\n"));
     let flow = format!(

@@ -1,14 +1,19 @@
 //! One suite for every system that keeps records: what holds for one holds for all of them. A new system is one
-//! implementation of [`Destination`] and one line in [`conforms!`].
+//! implementation of [`Destination`] and one line in [`conforms!`]. What only holds behind a network is asked of a
+//! [`Remote`], what only HTTP has (429, redirects, pages for people) of one [`OverHttp`]: the traits say which.
 
 mod cases;
+mod contacts;
 mod live;
 mod proxy;
 mod served;
 mod systems;
+mod tables;
+mod tokens;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use leadflow::connectors::{
@@ -19,21 +24,55 @@ use leadflow::outbound::{Call, Effects, HttpBody, HttpRequest, Real, Reply};
 use leadflow::run::Failure;
 use serde_json::{Map, Value};
 
+use self::proxy::{Fate, Proxy};
+use crate::support::sink::Sink;
+
 /// Long enough to never matter on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
+
+/// What becomes of a create that is sent twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// It is known to be the same: one record.
+    Recognised,
+    /// It is refused, because a value is unique: one record, flagged, for it may have been there before.
+    Refused,
+    /// Nobody can tell: two records, flagged.
+    Unseen,
+}
+
+impl Repeats {
+    /// How many records there are in the end.
+    pub(crate) fn records(self) -> usize {
+        if self == Self::Unseen { 2 } else { 1 }
+    }
+
+    /// Whether the run says that it may be a repeat.
+    pub(crate) fn flagged(self) -> bool {
+        self != Self::Recognised
+    }
+}
 
 /// A system that keeps records.
 pub(crate) trait Destination: Sync {
     /// Its kind of connection.
     fn kind(&self) -> &'static str;
-    /// Where the real counterpart listens; started by the first who asks.
-    fn backend(&self) -> SocketAddr;
-    /// The settings of a connection to `url`, with the right secret or a wrong one.
-    fn settings(&self, url: &str, right: bool) -> Value;
+    /// Where the counterpart is, as a connection says it: a URL or a file. It is started by the first who asks.
+    fn place(&self) -> String;
+    /// A place that is not there, or not yet.
+    fn nowhere(&self) -> String {
+        "http://no-such-host.invalid".to_owned()
+    }
+    /// The settings of a connection to `place`, with the right secret or a wrong one.
+    fn settings(&self, place: &str, right: bool) -> Value;
     /// The entity that the suite writes to.
     fn entity(&self) -> &'static str;
     /// A text field that tells the records of one test from all others.
     fn mark(&self) -> &'static str;
+    /// A field of which no two records may have the same value; [`Destination::record`] gives each its own.
+    fn unique(&self) -> Option<&'static str> {
+        None
+    }
     /// A whole record.
     fn record(&self, mark: &str) -> Map<String, Value>;
     /// What an update changes.
@@ -42,13 +81,67 @@ pub(crate) trait Destination: Sync {
     fn key(&self, mark: &str) -> Map<String, Value>;
     /// An id that no record has.
     fn absent(&self) -> &'static str;
-    /// Whether it makes one record of a create that is sent twice.
-    fn recognises_repeats(&self) -> bool {
+    /// What becomes of a create that is sent twice.
+    fn repeats(&self) -> Repeats {
+        Repeats::Recognised
+    }
+    /// Whether a login can be tried without any record.
+    fn has_login(&self) -> bool {
         true
     }
     /// What must be posted once before anything works.
     fn prepare(&self) -> Option<(&'static str, Value)> {
         None
+    }
+}
+
+/// A system behind a network, which wants a secret.
+pub(crate) trait Remote: Destination {
+    /// A way to it on which an answer can be lost.
+    fn way(&self) -> Way;
+    /// Places where nothing gets as far as being sent, and the code for each.
+    fn refused(&self) -> Vec<(String, &'static str)>;
+}
+
+/// A system behind HTTP.
+pub(crate) trait OverHttp: Destination {
+    /// Where the counterpart listens.
+    fn backend(&self) -> SocketAddr;
+    /// Its URL.
+    fn web(&self) -> String {
+        format!("http://{}", self.backend())
+    }
+}
+
+/// A way to a system.
+pub(crate) struct Way {
+    place: String,
+    armed: Arc<AtomicBool>,
+}
+
+impl Way {
+    /// The next thing asked for is done, and its answer lost.
+    pub(crate) fn lose_next(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+}
+
+impl<T: OverHttp> Remote for T {
+    fn way(&self) -> Way {
+        let armed = Arc::new(AtomicBool::new(false));
+        let is_armed = Arc::clone(&armed);
+        let fate = move |_| if is_armed.swap(false, Ordering::SeqCst) { Fate::LoseAnswer } else { Fate::Pass };
+        Way { place: Proxy::start(self.backend(), fate).url(), armed }
+    }
+
+    fn refused(&self) -> Vec<(String, &'static str)> {
+        static UNTRUSTED: OnceLock<Sink> = OnceLock::new();
+        let untrusted = UNTRUSTED.get_or_init(|| Sink::start("tls"));
+        vec![
+            (format!("https://localhost:{}", untrusted.port), "tls_certificate"),
+            (format!("https://{}", self.backend()), "tls_failed"),
+            (self.nowhere(), "dns_failed"),
+        ]
     }
 }
 
@@ -64,17 +157,17 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// To `url`, with the right secret or a wrong one.
-    pub(crate) fn to(system: &dyn Destination, url: &str, right: bool) -> Self {
+    /// To `place`, with the right secret or a wrong one.
+    pub(crate) fn to(system: &dyn Destination, place: &str, right: bool) -> Self {
         let connector = Registry::builtin().find(system.kind()).expect("a connector");
-        let settings = system.settings(url, right);
+        let settings = system.settings(place, right);
         let opened = connector.open(&settings, &Reach::new("unused")).expect("settings");
         Self { opened }
     }
 
     /// To the counterpart itself, which is ready for records.
     pub(crate) async fn straight(system: &dyn Destination) -> Self {
-        let line = Self::to(system, &format!("http://{}", system.backend()), true);
+        let line = Self::to(system, &system.place(), true);
         if let Some((url, body)) = system.prepare() {
             let request = HttpRequest {
                 method: "POST".into(),
@@ -162,59 +255,72 @@ pub(crate) fn create(system: &dyn Destination, mark: &str, on_duplicate: OnDupli
     Operation::CreateRecord(CreateRecord { entity: system.entity().into(), fields: system.record(mark), on_duplicate })
 }
 
-/// The suite for each system.
-macro_rules! conforms {
-    ($($name:ident: $system:expr,)*) => { $(
-        mod $name {
-            use super::{cases, served, systems};
+/// What holds for any system, for one behind a network, for one behind HTTP.
+macro_rules! cases {
+    (any $system:expr) => {
+        #[tokio::test]
+        async fn records_are_made_changed_read_and_listed() {
+            super::cases::records_are_made_changed_read_and_listed(&$system).await;
+        }
+        #[tokio::test]
+        async fn one_key_is_one_record() {
+            super::cases::one_key_is_one_record(&$system).await;
+        }
+        #[tokio::test]
+        async fn values_are_values_whatever_is_in_them() {
+            super::cases::values_are_values_whatever_is_in_them(&$system).await;
+        }
+        #[test]
+        fn a_name_that_comes_back_costs_no_lead() {
+            super::served::a_name_that_comes_back_costs_no_lead(&$system);
+        }
+    };
+    (remote $system:expr) => {
+        #[tokio::test]
+        async fn a_lost_answer_is_no_second_record() {
+            super::cases::a_lost_answer_is_no_second_record(&$system).await;
+        }
+        #[tokio::test]
+        async fn a_wrong_secret_is_told_from_a_bad_record() {
+            super::cases::a_wrong_secret_is_told_from_a_bad_record(&$system).await;
+        }
+        #[tokio::test]
+        async fn what_is_not_sent_is_known_not_to_be() {
+            super::cases::what_is_not_sent_is_known_not_to_be(&$system).await;
+        }
+        #[test]
+        fn a_run_survives_a_lost_answer() {
+            super::served::a_run_survives_a_lost_answer(&$system);
+        }
+    };
+    (http $system:expr) => {
+        #[tokio::test]
+        async fn an_answer_of_somebody_else_is_no_success() {
+            super::cases::an_answer_of_somebody_else_is_no_success(&$system).await;
+        }
+        #[test]
+        fn nobody_calls_while_the_system_wants_to_rest() {
+            super::served::nobody_calls_while_the_system_wants_to_rest(&$system);
+        }
+    };
+}
 
-            #[tokio::test]
-            async fn records_are_made_changed_read_and_listed() {
-                cases::records_are_made_changed_read_and_listed(&$system).await;
-            }
-            #[tokio::test]
-            async fn one_key_is_one_record() {
-                cases::one_key_is_one_record(&$system).await;
-            }
-            #[tokio::test]
-            async fn a_lost_answer_is_no_second_record() {
-                cases::a_lost_answer_is_no_second_record(&$system).await;
-            }
-            #[tokio::test]
-            async fn values_are_values_whatever_is_in_them() {
-                cases::values_are_values_whatever_is_in_them(&$system).await;
-            }
-            #[tokio::test]
-            async fn a_wrong_secret_is_told_from_a_bad_record() {
-                cases::a_wrong_secret_is_told_from_a_bad_record(&$system).await;
-            }
-            #[tokio::test]
-            async fn an_answer_of_somebody_else_is_no_success() {
-                cases::an_answer_of_somebody_else_is_no_success(&$system).await;
-            }
-            #[tokio::test]
-            async fn what_is_not_sent_is_known_not_to_be() {
-                cases::what_is_not_sent_is_known_not_to_be(&$system).await;
-            }
-            #[test]
-            fn a_run_survives_a_lost_answer() {
-                served::a_run_survives_a_lost_answer(&$system);
-            }
-            #[test]
-            fn a_name_that_comes_back_costs_no_lead() {
-                served::a_name_that_comes_back_costs_no_lead(&$system);
-            }
-            #[test]
-            fn nobody_calls_while_the_system_wants_to_rest() {
-                served::nobody_calls_while_the_system_wants_to_rest(&$system);
-            }
+/// The suite for each system: of every word before it, the cases that go by that word.
+macro_rules! conforms {
+    ($($name:ident: $($word:ident)+ => $system:expr,)*) => { $(
+        mod $name {
+            conforms! { @ $system; $($word)+ }
         }
     )* };
+    (@ $system:expr; $($word:ident)+) => { $( cases! { $word $system } )+ };
 }
 
 conforms! {
-    dataverse: systems::Dataverse,
-    salesforce: systems::Salesforce { has_key_field: true },
-    salesforce_without_a_key_field: systems::Salesforce { has_key_field: false },
-    azure_table: systems::AzureTable,
+    dataverse: any remote http => crate::destinations::systems::Dataverse,
+    salesforce: any remote http => crate::destinations::systems::Salesforce { has_key_field: true },
+    salesforce_without_a_key_field: any remote http => crate::destinations::systems::Salesforce { has_key_field: false },
+    azure_table: any remote http => crate::destinations::systems::AzureTable,
+    hubspot: any remote http => crate::destinations::contacts::HubSpot,
+    postgres: any remote => crate::destinations::tables::Postgres,
+    sqlite: any => crate::destinations::tables::Sqlite,
 }

@@ -59,14 +59,32 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// In front of `backend`; `fate` decides by the number of requests before this one.
     pub(crate) fn start(backend: SocketAddr, fate: impl Fn(usize) -> Fate + Send + Sync + 'static) -> Self {
+        Self::between(backend, move |number, request| (fate(number), request))
+    }
+
+    /// In front of `backend`, which gets what `change` makes of a request; `None` is refused with 401.
+    pub(crate) fn gated(
+        backend: SocketAddr,
+        change: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::between(backend, move |_, request| match change(&request) {
+            Some(changed) => (Fate::Pass, changed),
+            None => (Fate::answer("401 Unauthorized", "", ""), request),
+        })
+    }
+
+    fn between(
+        backend: SocketAddr,
+        decide: impl Fn(usize, Vec<u8>) -> (Fate, Vec<u8>) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let calls: Arc<Mutex<Vec<Instant>>> = Arc::default();
-        let (seen, fate) = (Arc::clone(&calls), Arc::new(fate));
+        let (seen, decide) = (Arc::clone(&calls), Arc::new(decide));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, fate) = (Arc::clone(&seen), Arc::clone(&fate));
-                std::thread::spawn(move || serve(&stream, backend, &seen, fate.as_ref()));
+                let (seen, decide) = (Arc::clone(&seen), Arc::clone(&decide));
+                std::thread::spawn(move || serve(&stream, backend, &seen, decide.as_ref()));
             }
         });
         Self { address, calls }
@@ -84,7 +102,12 @@ impl Proxy {
 }
 
 /// One connection carries one request: every answer closes it.
-fn serve(stream: &TcpStream, backend: SocketAddr, calls: &Mutex<Vec<Instant>>, fate: &dyn Fn(usize) -> Fate) {
+fn serve(
+    stream: &TcpStream,
+    backend: SocketAddr,
+    calls: &Mutex<Vec<Instant>>,
+    decide: &dyn Fn(usize, Vec<u8>) -> (Fate, Vec<u8>),
+) {
     let mut reader = BufReader::new(stream);
     let Some(request) = read(&mut reader) else { return };
     let number = {
@@ -92,7 +115,7 @@ fn serve(stream: &TcpStream, backend: SocketAddr, calls: &Mutex<Vec<Instant>>, f
         calls.push(Instant::now());
         calls.len() - 1
     };
-    let fate = fate(number);
+    let (fate, request) = decide(number, request);
     let answer = match &fate {
         Fate::Answer(answer) => answer.clone().into_bytes(),
         Fate::Pass | Fate::LoseAnswer => pass_on(backend, &request),

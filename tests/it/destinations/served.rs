@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::proxy::{Fate, Proxy};
-use super::{Destination, Line, fresh_mark};
+use super::{Destination, Line, OverHttp, Remote, fresh_mark};
 use crate::support::{Server, Workspace, until, wire};
 
 /// Leads that wait while a system rests.
@@ -14,11 +14,13 @@ const WAITING: usize = 20;
 /// How long the system wants to rest.
 const REST: Duration = Duration::from_secs(3);
 
-fn workspace(system: &dyn Destination, url: &str, further: &Value) -> Workspace {
+fn workspace(system: &dyn Destination, place: &str, further: &Value) -> Workspace {
     let workspace = Workspace::empty();
-    settings(&workspace, system, url, further);
-    let mut fields = system.record("x");
-    fields.insert(system.mark().to_owned(), json!("{{trigger.body.mark}}"));
+    settings(&workspace, system, place, further);
+    let mut fields = system.record("{{trigger.body.mark}}");
+    if let Some(unique) = system.unique() {
+        fields.insert(unique.to_owned(), json!("{{trigger.body.unique}}"));
+    }
     let flow = json!({
         "trigger": {"type": "request", "authentication": "none"},
         "actions": [{"name": "lead", "type": "create_record", "connection": "crm", "entity": system.entity(),
@@ -29,8 +31,8 @@ fn workspace(system: &dyn Destination, url: &str, further: &Value) -> Workspace 
 }
 
 /// JSON is YAML.
-fn settings(workspace: &Workspace, system: &dyn Destination, url: &str, further: &Value) {
-    let mut connection = system.settings(url, true);
+fn settings(workspace: &Workspace, system: &dyn Destination, place: &str, further: &Value) {
+    let mut connection = system.settings(place, true);
     connection["type"] = json!(system.kind());
     for (key, value) in further.as_object().expect("an object") {
         connection[key] = value.clone();
@@ -38,49 +40,53 @@ fn settings(workspace: &Workspace, system: &dyn Destination, url: &str, further:
     workspace.write("leadflow.yaml", &json!({ "connections": { "crm": connection } }).to_string());
 }
 
-fn post(server: &Server, mark: &str) {
-    let answer = wire::post(server.url("offer"), &json!({ "mark": mark }).to_string()).expect("an answer");
+pub(super) fn post(server: &Server, mark: &str) {
+    let lead = json!({ "mark": mark, "unique": fresh_mark() });
+    let answer = wire::post(server.url("offer"), &lead.to_string()).expect("an answer");
     assert_eq!(answer.status, 202);
 }
 
-fn records(system: &dyn Destination, mark: &str) -> usize {
+pub(super) fn records(system: &dyn Destination, mark: &str) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { Line::straight(system).await.marked(system, mark).await.len() })
 }
 
-pub(super) fn a_run_survives_a_lost_answer(system: &dyn Destination) {
-    let mark = fresh_mark();
+pub(super) fn a_run_survives_a_lost_answer(system: &dyn Remote) {
+    let (way, first, mark) = (system.way(), fresh_mark(), fresh_mark());
     assert_eq!(records(system, &mark), 0);
-    let proxy = Proxy::start(system.backend(), |n| if n == 0 { Fate::LoseAnswer } else { Fate::Pass });
-    let workspace = workspace(system, &proxy.url(), &json!({}));
+    let workspace = workspace(system, &way.place, &json!({}));
     let server = workspace.serve();
+    // What is asked only once is asked for this one.
+    post(&server, &first);
+    assert_eq!(workspace.until_ended()[0]["status"], "succeeded");
+    way.lose_next();
     post(&server, &mark);
     let runs = workspace.until_ended();
     assert_eq!(runs[0]["status"], "succeeded", "{runs:#?}");
     let shown = workspace.show("last");
     let action = &shown["actions"][0];
-    assert_eq!(action["outcome"], "created", "{shown:#}");
-    assert_eq!(action["possible_repeat"] == json!(true), !system.recognises_repeats(), "{shown:#}");
-    assert_eq!(records(system, &mark), if system.recognises_repeats() { 1 } else { 2 });
+    assert_eq!((&action["outcome"], &action["attempts"]), (&json!("created"), &json!(2)), "{shown:#}");
+    assert_eq!(action["possible_repeat"] == json!(true), system.repeats().flagged(), "{shown:#}");
+    assert_eq!(records(system, &mark), system.repeats().records());
 }
 
 pub(super) fn a_name_that_comes_back_costs_no_lead(system: &dyn Destination) {
     let mark = fresh_mark();
     assert_eq!(records(system, &mark), 0);
-    let workspace = workspace(system, "http://no-such-host.invalid", &json!({}));
+    let workspace = workspace(system, &system.nowhere(), &json!({}));
     let server = workspace.serve();
     post(&server, &mark);
     until("the first try has failed", || {
         workspace.show("last")["actions"][0]["tries"].as_array().is_some_and(|tries| !tries.is_empty())
     });
-    settings(&workspace, system, &format!("http://{}", system.backend()), &json!({}));
+    settings(&workspace, system, &system.place(), &json!({}));
     assert!(server.reload().0);
     let runs = workspace.until_ended();
     assert_eq!(runs[0]["status"], "succeeded", "{runs:#?}");
     assert_eq!(records(system, &mark), 1);
 }
 
-pub(super) fn nobody_calls_while_the_system_wants_to_rest(system: &dyn Destination) {
+pub(super) fn nobody_calls_while_the_system_wants_to_rest(system: &dyn OverHttp) {
     let mark = fresh_mark();
     assert_eq!(records(system, &mark), 0);
     let proxy = Proxy::start(system.backend(), |n| if n == 0 { Fate::too_many_requests(3) } else { Fate::Pass });

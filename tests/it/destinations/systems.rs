@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
-use super::Destination;
+use super::{Destination, OverHttp, Repeats};
 use crate::support::counterpart::{Counterpart, installed, npm, pip, script};
 
 /// What every system here takes for the right token.
-const TOKEN: &str = "right-token";
+pub(crate) const TOKEN: &str = "right-token";
 
 fn object(value: Value) -> Map<String, Value> {
     let Value::Object(fields) = value else { panic!("an object") };
@@ -31,27 +31,12 @@ impl Destination for Dataverse {
         "dataverse"
     }
 
-    fn backend(&self) -> SocketAddr {
-        static RUNNING: OnceLock<Counterpart> = OnceLock::new();
-        local(RUNNING.get_or_init(|| {
-            let source = script("dataverse");
-            let package = fs::read_to_string(source.join("package.json")).expect("package.json");
-            let folder = installed("dataverse", &package, |folder| {
-                fs::write(folder.join("package.json"), &package).expect("package.json");
-                npm(folder, &[]);
-            });
-            // The server looks for its model and its packages where it runs; each process has a copy of its own.
-            let own = tempfile::Builder::new().prefix("run-").tempdir_in(&folder).expect("a folder").keep();
-            crate::support::copy_folder(&source, &own);
-            let mut command = Command::new(node(&folder));
-            command.arg(folder.join("node_modules/@sap/cds/bin/serve.js")).args(["all", "--in-memory", "--port", "0"]);
-            command.current_dir(&own).env("TOKEN", TOKEN);
-            Counterpart::start(command)
-        }))
+    fn place(&self) -> String {
+        self.web()
     }
 
-    fn settings(&self, url: &str, right: bool) -> Value {
-        json!({"url": url, "auth": {"type": "bearer", "token": if right { TOKEN } else { "wrong-token" }}})
+    fn settings(&self, place: &str, right: bool) -> Value {
+        json!({"url": place, "auth": {"type": "bearer", "token": if right { TOKEN } else { "wrong-token" }}})
     }
 
     fn entity(&self) -> &'static str {
@@ -80,6 +65,27 @@ impl Destination for Dataverse {
     }
 }
 
+impl OverHttp for Dataverse {
+    fn backend(&self) -> SocketAddr {
+        static RUNNING: OnceLock<Counterpart> = OnceLock::new();
+        local(RUNNING.get_or_init(|| {
+            let source = script("dataverse");
+            let package = fs::read_to_string(source.join("package.json")).expect("package.json");
+            let folder = installed("dataverse", &package, |folder| {
+                fs::write(folder.join("package.json"), &package).expect("package.json");
+                npm(folder, &[]);
+            });
+            // The server looks for its model and its packages where it runs; each process has a copy of its own.
+            let own = tempfile::Builder::new().prefix("run-").tempdir_in(&folder).expect("a folder").keep();
+            crate::support::copy_folder(&source, &own);
+            let mut command = Command::new(node(&folder));
+            command.arg(folder.join("node_modules/@sap/cds/bin/serve.js")).args(["all", "--in-memory", "--port", "0"]);
+            command.current_dir(&own).env("TOKEN", TOKEN);
+            Counterpart::start(command)
+        }))
+    }
+}
+
 /// The system's own Node.js where it is new enough for the server, else the one that came with it.
 fn node(folder: &Path) -> PathBuf {
     let version = Command::new("node").arg("--version").output().expect("the tests need node").stdout;
@@ -98,20 +104,13 @@ impl Destination for Salesforce {
         "salesforce"
     }
 
-    fn backend(&self) -> SocketAddr {
-        static RUNNING: OnceLock<Counterpart> = OnceLock::new();
-        local(RUNNING.get_or_init(|| {
-            let packages = ["simple-mockforce==0.8.1", "simple-salesforce==1.12.10"];
-            let folder = installed("salesforce", &packages.join(" "), |folder| pip(folder, &packages));
-            let mut command = Command::new(folder.join("venv/bin/python"));
-            command.arg(script("salesforce.py")).env("TOKEN", TOKEN);
-            Counterpart::start(command)
-        }))
+    fn place(&self) -> String {
+        self.web()
     }
 
-    fn settings(&self, url: &str, right: bool) -> Value {
+    fn settings(&self, place: &str, right: bool) -> Value {
         let token = if right { TOKEN } else { "wrong-token" };
-        let mut settings = json!({"url": url, "auth": {"type": "bearer", "token": token}});
+        let mut settings = json!({"url": place, "auth": {"type": "bearer", "token": token}});
         if self.has_key_field {
             settings["external_id_field"] = json!("Leadflow_Key__c");
         }
@@ -142,8 +141,21 @@ impl Destination for Salesforce {
         "00Q000000000000AAA"
     }
 
-    fn recognises_repeats(&self) -> bool {
-        self.has_key_field
+    fn repeats(&self) -> Repeats {
+        if self.has_key_field { Repeats::Recognised } else { Repeats::Unseen }
+    }
+}
+
+impl OverHttp for Salesforce {
+    fn backend(&self) -> SocketAddr {
+        static RUNNING: OnceLock<Counterpart> = OnceLock::new();
+        local(RUNNING.get_or_init(|| {
+            let packages = ["simple-mockforce==0.8.1", "simple-salesforce==1.12.10"];
+            let folder = installed("salesforce", &packages.join(" "), |folder| pip(folder, &packages));
+            let mut command = Command::new(folder.join("venv/bin/python"));
+            command.arg(script("salesforce.py")).env("TOKEN", TOKEN);
+            Counterpart::start(command)
+        }))
     }
 }
 
@@ -159,20 +171,13 @@ impl Destination for AzureTable {
         "azure_table"
     }
 
-    fn backend(&self) -> SocketAddr {
-        static RUNNING: OnceLock<Counterpart> = OnceLock::new();
-        local(RUNNING.get_or_init(|| {
-            let package = "azurite@3.35.0";
-            let folder = installed("azurite", package, |folder| npm(folder, &[package]));
-            let mut command = Command::new("node");
-            command.arg(script("azurite.mjs")).arg(folder);
-            Counterpart::start(command)
-        }))
+    fn place(&self) -> String {
+        self.web()
     }
 
-    fn settings(&self, url: &str, right: bool) -> Value {
+    fn settings(&self, place: &str, right: bool) -> Value {
         let key = if right { KEY } else { "d3Jvbmc=" };
-        json!({"account": ACCOUNT, "endpoint": format!("{url}/{ACCOUNT}"),
+        json!({"account": ACCOUNT, "endpoint": format!("{place}/{ACCOUNT}"),
             "auth": {"type": "shared_key", "account": ACCOUNT, "key": key}})
     }
 
@@ -203,5 +208,18 @@ impl Destination for AzureTable {
 
     fn prepare(&self) -> Option<(&'static str, Value)> {
         Some(("Tables", json!({ "TableName": "leads" })))
+    }
+}
+
+impl OverHttp for AzureTable {
+    fn backend(&self) -> SocketAddr {
+        static RUNNING: OnceLock<Counterpart> = OnceLock::new();
+        local(RUNNING.get_or_init(|| {
+            let package = "azurite@3.35.0";
+            let folder = installed("azurite", package, |folder| npm(folder, &[package]));
+            let mut command = Command::new("node");
+            command.arg(script("azurite.mjs")).arg(folder);
+            Counterpart::start(command)
+        }))
     }
 }

@@ -1,9 +1,7 @@
 //! A database that goes away, answers too late, or not at all.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use leadflow::connectors::OnDuplicate::Fail;
@@ -12,56 +10,10 @@ use leadflow::run::Class;
 use serde_json::json;
 
 use super::site::{Engine, LONG, Site, create, did, get, id, update};
+use crate::support::lossy::Wire;
 use crate::support::postgres::Server;
 
 const LEADS: &str = "create table leads (id serial primary key, name text, leadflow_key uuid unique)";
-
-/// A wire to the shared server that is cut, when armed, behind the next statement: it is done, its answer is lost.
-struct Wire {
-    port: u16,
-    armed: Arc<AtomicBool>,
-}
-
-impl Wire {
-    fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let wire = Self { port: listener.local_addr().expect("bound").port(), armed: Arc::default() };
-        let armed = Arc::clone(&wire.armed);
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                let (Ok(client), armed) = (client, Arc::clone(&armed)) else { return };
-                std::thread::spawn(move || drop(carry(&client, &armed)));
-            }
-        });
-        wire
-    }
-}
-
-/// Carries both ways. A message that begins with `B` binds the parameters of a statement, and runs it.
-fn carry(client: &TcpStream, armed: &AtomicBool) -> std::io::Result<()> {
-    let server = TcpStream::connect(("127.0.0.1", Server::shared().port))?;
-    let cut = Arc::new(AtomicBool::new(false));
-    let (mut from_server, mut to_client, is_cut) = (server.try_clone()?, client.try_clone()?, Arc::clone(&cut));
-    std::thread::spawn(move || {
-        let mut buffer = [0; 1 << 16];
-        while let Ok(read @ 1..) = from_server.read(&mut buffer) {
-            // What comes is the answer to what was done.
-            if is_cut.load(Ordering::SeqCst) || to_client.write_all(&buffer[..read]).is_err() {
-                break;
-            }
-        }
-        drop((to_client.shutdown(Shutdown::Both), from_server.shutdown(Shutdown::Both)));
-    });
-    let (mut from_client, mut to_server) = (client, server);
-    let mut buffer = [0; 1 << 16];
-    while let Ok(read @ 1..) = from_client.read(&mut buffer) {
-        if buffer[0] == b'B' && armed.swap(false, Ordering::SeqCst) {
-            cut.store(true, Ordering::SeqCst);
-        }
-        to_server.write_all(&buffer[..read])?;
-    }
-    to_server.shutdown(Shutdown::Both)
-}
 
 #[tokio::test]
 async fn an_answer_that_is_lost_behind_the_commit_makes_no_second_row() {

@@ -4,6 +4,7 @@ pub(crate) mod counterpart;
 pub(crate) mod dice;
 pub(crate) mod fake_http;
 pub(crate) mod live;
+pub(crate) mod lossy;
 pub(crate) mod oidc;
 #[path = "../../counterparts/postgres.rs"]
 pub(crate) mod postgres;
