@@ -39,7 +39,7 @@ macro_rules! table {
         }
 
         fn change(&self) -> Map<String, Value> {
-            object(json!({"subject": "changed", "score": 1.0, "agreed": false}))
+            object(json!({"subject": "changed", "score": 1.5, "agreed": false}))
         }
 
         fn key(&self, mark: &str) -> Map<String, Value> {

@@ -94,6 +94,8 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, act: &(dyn Fn(usize, &Re
             return;
         }
     }
+    // Bytes that are no request, such as those of TLS. Who has gone hears nothing.
+    let _gone = writer.write_all(b"HTTP/1.1 400 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
 }
 
 fn read(reader: &mut impl BufRead) -> Option<Request> {
