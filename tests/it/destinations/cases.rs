@@ -22,8 +22,8 @@ fn text(value: &Value) -> String {
 pub(super) async fn records_are_made_changed_read_and_listed(system: &dyn Destination) {
     let (line, mark) = (Line::straight(system).await, fresh_mark());
     let (entity, fields) = (system.entity().to_owned(), system.record(&mark));
-    let make = CreateRecord { entity, fields: fields.clone(), on_duplicate: OnDuplicate::Fail };
-    let made = line.once(&Operation::CreateRecord(make)).await.expect("made").outputs;
+    let create = CreateRecord { entity, fields: fields.clone(), on_duplicate: OnDuplicate::Fail };
+    let made = line.once(&Operation::CreateRecord(create)).await.expect("made").outputs;
     let keys: Vec<&str> = made.as_object().expect("outputs").keys().map(String::as_str).collect();
     assert_eq!(keys.len(), 5, "{made}");
     assert!(["id", "url", "outcome", "record", "raw"].iter().all(|key| keys.contains(key)), "{made}");

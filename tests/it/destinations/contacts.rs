@@ -1,4 +1,4 @@
-//! HubSpot's CRM as its reference records it: contacts behind the objects API v3, whose mail address no two share.
+//! The CRM of `HubSpot` as its reference records it: contacts behind the objects API v3, whose mail address no two share.
 //! <https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide>
 
 use std::net::SocketAddr;

@@ -51,7 +51,7 @@ fn twenty_runs_share_each_token_and_outlive_it() {
     let seen = Arc::clone(&shown);
     // The system itself knows one token: whoever shows one that the service stands for gets that.
     let proxy = Proxy::gated(Dataverse.backend(), move |request| {
-        let (place, header) = token(&request)?;
+        let (place, header) = token(request)?;
         seen.lock().expect("lock").insert(header.clone());
         let answer = wire::send("GET", &valid, &[("authorization", &header)], b"").expect("an answer");
         let right = format!("Bearer {TOKEN}");
