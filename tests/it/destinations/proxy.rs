@@ -132,6 +132,10 @@ fn pass_on(backend: SocketAddr, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).expect("the counterpart takes the request");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the counterpart answers");
+    // Not every server says that it closes; whoever is not told may send the next request into the closing connection.
+    if let Some(end) = answer.windows(2).position(|end| end == b"\r\n") {
+        answer.splice(end..end, *b"\r\nconnection: close");
+    }
     answer
 }
 
