@@ -232,7 +232,7 @@ mod tests {
         RecordRow { connection, entity, id: id.to_owned(), fields, run_id, created_at: 0, updated_at: 0 }
     }
 
-    fn key(value: Value) -> Target {
+    fn key(value: &Value) -> Target {
         Target::Key(value.as_object().expect("an object").clone())
     }
 
@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    fn upsert(key: Target, fields: Value) -> Operation {
+    fn upsert(key: Target, fields: &Value) -> Operation {
         let fields = fields.as_object().expect("an object").clone();
         Operation::UpsertRecord(UpsertRecord { entity: "leads".into(), target: key, fields })
     }
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn an_upsert_changes_the_one_that_is_there() {
-        let operation = upsert(key(json!({"email": "x"})), json!({"n": 2}));
+        let operation = upsert(key(&json!({"email": "x"})), &json!({"n": 2}));
         let outcome = end(&operation, vec![row("7", json!({"email": "x", "n": 1, "m": 3}))]).expect("ends");
         assert_eq!(outcome.outcome.as_deref(), Some("updated"));
         assert_eq!(outcome.outputs["record"], json!({"email": "x", "n": 2, "m": 3}));
@@ -282,16 +282,16 @@ mod tests {
 
     #[test]
     fn upserts_of_one_key_make_the_same_record_whoever_comes_first() {
-        let made = |key, fields| end(&upsert(key, fields), Vec::new()).expect("ends");
-        let first = made(key(json!({"email": "x", "kind": 1})), json!({"n": 1}));
+        let made = |key, fields: &Value| end(&upsert(key, fields), Vec::new()).expect("ends");
+        let first = made(key(&json!({"email": "x", "kind": 1})), &json!({"n": 1}));
         assert_eq!(first.outcome.as_deref(), Some("created"));
         assert_eq!(first.writes[0].fields, json!({"email": "x", "kind": 1, "n": 1}));
-        let second = made(key(json!({"kind": 1, "email": "x"})), json!({"n": 2}));
+        let second = made(key(&json!({"kind": 1, "email": "x"})), &json!({"n": 2}));
         assert_eq!(first.outputs["id"], second.outputs["id"], "the order of the fields does not matter");
         for other in [json!({"email": "x", "kind": "1"}), json!({"email": "x"}), json!({"kind": 1, "email": "X"})] {
-            assert_ne!(made(key(other.clone()), json!({})).outputs["id"], first.outputs["id"], "{other}");
+            assert_ne!(made(key(&other), &json!({})).outputs["id"], first.outputs["id"], "{other}");
         }
-        assert_eq!(made(Target::Id("own".into()), json!({"n": 1})).outputs["id"], "own");
+        assert_eq!(made(Target::Id("own".into()), &json!({"n": 1})).outputs["id"], "own");
     }
 
     #[test]
@@ -332,8 +332,8 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let target = key(json!({"email": "x"}));
-        assert!(simulated(&upsert(target.clone(), json!({}))).is_empty());
+        let target = key(&json!({"email": "x"}));
+        assert!(simulated(&upsert(target.clone(), &json!({}))).is_empty());
         let rows = simulated(&Operation::GetRecord(GetRecord { entity: "leads".into(), target }));
         assert_eq!(rows[0].fields, json!({"email": "x"}));
     }

@@ -35,6 +35,7 @@ fn shown(seed: u64, outcome: &Outcome) -> String {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a trace, or what was played: for whoever runs it by hand")]
 fn whatever_happens_to_nodes_no_lead_is_lost() {
     if let Some(seed) = number("LEADFLOW_SIM_SEED") {
         let outcome = play(seed, None, true);

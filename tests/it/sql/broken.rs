@@ -43,7 +43,7 @@ fn carry(client: &TcpStream, armed: &AtomicBool) -> std::io::Result<()> {
     let cut = Arc::new(AtomicBool::new(false));
     let (mut from_server, mut to_client, is_cut) = (server.try_clone()?, client.try_clone()?, Arc::clone(&cut));
     std::thread::spawn(move || {
-        let mut buffer = [0; 1 << 16];
+        let mut buffer = [0; 16 << 10];
         while let Ok(read @ 1..) = from_server.read(&mut buffer) {
             // What comes is the answer to what was done.
             if is_cut.load(Ordering::SeqCst) || to_client.write_all(&buffer[..read]).is_err() {
@@ -53,7 +53,7 @@ fn carry(client: &TcpStream, armed: &AtomicBool) -> std::io::Result<()> {
         drop((to_client.shutdown(Shutdown::Both), from_server.shutdown(Shutdown::Both)));
     });
     let (mut from_client, mut to_server) = (client, server);
-    let mut buffer = [0; 1 << 16];
+    let mut buffer = [0; 16 << 10];
     while let Ok(read @ 1..) = from_client.read(&mut buffer) {
         if buffer[0] == b'B' && armed.swap(false, Ordering::SeqCst) {
             cut.store(true, Ordering::SeqCst);

@@ -11,18 +11,22 @@ use crate::support::{Workspace, project, sample, wire};
 /// The fenced block that follows `start` on a page, without its indentation.
 fn block(page: &str, start: &str) -> String {
     let (_, rest) = page.split_once(start).unwrap_or_else(|| panic!("no {start} on the page"));
-    rest.lines().skip(1).take_while(|line| line.trim() != "```").map(|line| format!("{}\n", line.trim_end())).collect()
+    let lines: Vec<&str> = rest.lines().skip(1).take_while(|line| line.trim() != "```").map(str::trim_end).collect();
+    lines.join("\n") + "\n"
 }
 
+/// Asks the table.
+type Query = Box<dyn Fn(&str) -> Vec<String>>;
+
 /// A workspace with the files of the page of `engine`, and its table in a database of its own.
-fn set_up(engine: Engine) -> (Workspace, String, Box<dyn Fn(&str) -> Vec<String>>) {
+fn set_up(engine: Engine) -> (Workspace, String, Query) {
     let name = if engine == Engine::Postgres { "postgres" } else { "sqlite" };
     let page = fs::read_to_string(project().join(format!("docs/connectors/{name}.md"))).expect("the page");
     let (settings, flow) = (block(&page, "title=\"leadflow.yaml\""), format!("contoso-{name}"));
     let workspace = Workspace::empty();
     workspace.write(&format!("flows/{flow}.yaml"), &block(&page, &format!("title=\"flows/{flow}.yaml\"")));
     let table = block(&page, "```sql");
-    let query: Box<dyn Fn(&str) -> Vec<String>> = if engine == Engine::Postgres {
+    let query: Query = if engine == Engine::Postgres {
         let place = Server::shared().fresh_database();
         Server::shared().execute(&place, &table);
         workspace.write("url", &Server::shared().url(&place));

@@ -76,7 +76,7 @@ pub(crate) fn npm(folder: &Path, packages: &[&str]) {
     must(command.arg(folder).args(packages).current_dir(folder), "the tests need npm");
 }
 
-/// The Python of `folder`, with these packages of PyPI.
+/// The Python of `folder`, with these packages of `PyPI`.
 pub(crate) fn pip(folder: &Path, packages: &[&str]) {
     let venv = folder.join("venv");
     must(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "the tests need python3 with venv");
