@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use load::{Figures, drive};
-use serving::{FULL, Server, first_line, leadflow, until_finished};
+use serving::{FULL, Server, first_line, serve, site, until_finished};
 
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
@@ -45,7 +45,7 @@ fn accept_alone(lead: &[u8], time: Duration) {
     for connections in CONNECTIONS {
         let bare = measure(&minimal_server("bare"), "/", connections, lead, time);
         let durable = measure(&minimal_server("durable"), "/", connections, lead, time);
-        let ours = measure(&leadflow(PURE, None), "/flows/pure", connections, lead, time);
+        let ours = measure(&serve(site(PURE, None)), "/flows/pure", connections, lead, time);
         println!(
             "{connections:<12} {:>12.0} {:>12.0} {:>12.0} {:>10.2} {:>10.2}",
             bare.per_second(),
@@ -76,7 +76,7 @@ fn to_finished_run(lead: &[u8], time: Duration) {
     );
     for connections in CONNECTIONS {
         let bare = measure(&minimal_server("bare"), "/", connections, lead, time);
-        let server = leadflow(FULL, None);
+        let server = serve(site(FULL, None));
         let began = Instant::now();
         let figures = measure(&server, "/flows/full", connections, lead, time);
         let finished = until_finished(&server, figures.count());

@@ -8,6 +8,7 @@ use leadflow::clock::Micros;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use crate::fill;
 use crate::postgres::Server as Postgres;
 use crate::stores::{self, POSTGRES, SQLITE, Shared, Times};
 
@@ -42,12 +43,14 @@ pub(crate) fn print(postgres: &Postgres, time: Duration) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sqlite = Vec::new();
     for claimers in CLAIMERS {
-        let store = stores::on_sqlite(&folder.path().join(format!("{claimers}.db")));
+        let file = folder.path().join(format!("{claimers}.db"));
+        fill::used_sqlite(&file);
+        let store = stores::on_sqlite(&file);
         sqlite.push(measure(&vec![store; claimers], time));
     }
     let mut on_postgres = Vec::new();
     for claimers in CLAIMERS {
-        let database = postgres.fresh_database();
+        let database = fill::used_postgres(postgres);
         let nodes: Vec<Shared> = (0..claimers).map(|_| stores::on_postgres(postgres, &database)).collect();
         on_postgres.push(measure(&nodes, time));
         drop(nodes);

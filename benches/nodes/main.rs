@@ -2,12 +2,13 @@
 //! Many nodes on one `PostgreSQL` beside one node on `SQLite`, in one run: `cargo bench --bench nodes`.
 //!
 //! Real processes, and a `PostgreSQL` of its own that syncs every commit, as `SQLite` does; all of them, and the load,
-//! share this machine, and TLS to the database is off. Ratios count; absolute figures are those of the machine.
+//! share this machine, and TLS to the database is off. (a) and (b) begin with databases that have been in use. Ratios count; absolute figures are those of the machine.
 //! `LEADFLOW_BENCH_SECONDS` sets the length of each measurement (default 5), `LEADFLOW_BENCH_ROWS` the most finished
 //! runs that a claim has to pass by (default 1,000,000).
 
 mod claims;
 mod cost;
+mod fill;
 #[path = "../shared/load.rs"]
 mod load;
 #[path = "../../tests/counterparts/postgres.rs"]

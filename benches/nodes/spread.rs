@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::fill;
 use crate::load::{Figures, drive};
 use crate::postgres::Server as Postgres;
-use crate::serving::{FULL, Server, leadflow, until_finished};
+use crate::serving::{FULL, Server, serve, site, until_finished};
 use crate::stores::{self, POSTGRES, SQLITE};
 
 /// Connections of the load, over all nodes together.
 const CONNECTIONS: [usize; 2] = [16, 64];
+/// Where a node keeps its `SQLite` database.
+const SQLITE_FILE: &str = "leadflow-data/leadflow.db";
 /// Nodes on one `PostgreSQL`.
 const NODES: [usize; 3] = [1, 2, 4];
 /// Not counted: caches, the first pages of the log, the allocator.
@@ -40,13 +43,15 @@ pub(crate) fn print(postgres: &Postgres, time: Duration) {
             "fin/SQL",
             "fin/one"
         );
-        let sqlite = measure(&[leadflow(FULL, None)], connections, &lead, time);
+        let folder = site(FULL, None);
+        fill::used_sqlite(&folder.path().join(SQLITE_FILE));
+        let sqlite = measure(&[serve(folder)], connections, &lead, time);
         line(SQLITE, 1, &sqlite, &sqlite, None);
         let mut one = None;
         for nodes in NODES {
-            let database = postgres.fresh_database();
+            let database = fill::used_postgres(postgres);
             let settings = format!("store: {{ type: postgres, url: '{}' }}\n", stores::url(postgres, &database));
-            let servers: Vec<Server> = (0..nodes).map(|_| leadflow(FULL, Some(&settings))).collect();
+            let servers: Vec<Server> = (0..nodes).map(|_| serve(site(FULL, Some(&settings)))).collect();
             let measured = measure(&servers, connections, &lead, time);
             drop(servers);
             stores::remove(postgres, &database);
@@ -58,9 +63,10 @@ pub(crate) fn print(postgres: &Postgres, time: Duration) {
 fn measure(servers: &[Server], connections: usize, lead: &[u8], time: Duration) -> Measured {
     let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
     let drive = |time| drive(&addresses, "/flows/full", connections, lead, time);
-    let warmed = drive(WARM_UP).count();
     // Every node counts the runs of the whole store.
-    let before = until_finished(&servers[0], warmed);
+    let old = until_finished(&servers[0], 0);
+    assert!(old > 0, "the database has been in use");
+    let before = until_finished(&servers[0], old + drive(WARM_UP).count());
     let began = Instant::now();
     let accepts = drive(time);
     let finished = until_finished(&servers[0], before + accepts.count()) - before;

@@ -37,8 +37,8 @@ impl Drop for Server {
     }
 }
 
-/// A real server with one flow in a folder of its own; `settings`: its `leadflow.yaml`.
-pub(crate) fn leadflow(flow: &str, settings: Option<&str>) -> Server {
+/// A folder with one flow; `settings`: its `leadflow.yaml`.
+pub(crate) fn site(flow: &str, settings: Option<&str>) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir_all(folder.path().join("flows")).expect("flows");
     std::fs::create_dir_all(folder.path().join("schemas")).expect("schemas");
@@ -48,6 +48,11 @@ pub(crate) fn leadflow(flow: &str, settings: Option<&str>) -> Server {
     }
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/marketplace-lead.json");
     std::fs::copy(schema, folder.path().join("schemas/marketplace-lead.json")).expect("schema");
+    folder
+}
+
+/// A real server in `folder`.
+pub(crate) fn serve(folder: TempDir) -> Server {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leadflow"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).current_dir(folder.path());
     // One log line a run is measured too; where it goes is not.
