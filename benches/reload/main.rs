@@ -6,8 +6,8 @@
 //! figures are those of the machine. `LEADFLOW_BENCH_SECONDS` sets the length of each measurement under load (default
 //! 5), `LEADFLOW_BENCH_FLOWS` the number of files (default 10,000).
 
-#[path = "../compare/load.rs"]
-#[expect(dead_code, reason = "the other bench needs all of it")]
+#[path = "../shared/load.rs"]
+#[expect(dead_code, reason = "other benches need all of it")]
 mod load;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -169,7 +169,7 @@ fn one_change(site: &tempfile::TempDir, server: &Server, count: usize) {
 /// (c) The same load without and with reloads, in turn.
 fn accepts(site: &tempfile::TempDir, server: &Server, time: Duration) {
     let lead = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/lead.json")).expect("the sample");
-    let measure = |time| drive(server.public, "/flows/pure", CONNECTIONS, &lead, time);
+    let measure = |time| drive(&[server.public], "/flows/pure", CONNECTIONS, &lead, time);
     measure(Duration::from_secs(1));
     println!("{:<12} {:>10} {:>10} {:>10} {:>12} {:>9}", "", "p50", "p99", "max", "accepts/s", "reloads");
     for _ in 0..ROUNDS {

@@ -220,8 +220,9 @@ impl Look<'_> {
             }
             _ => {}
         }
-        if let Some(due) = step.due_at.filter(|_| step.status == StepStatus::Waiting) {
-            words.push(format!("next in {}", output::span(due - self.now)));
+        // A try that is due waits for its connection: what that waits for is told above.
+        if let Some(due) = step.due_at.filter(|due| step.status == StepStatus::Waiting && *due > self.now) {
+            words.push(format!("(next in {})", output::span(due - self.now)));
         }
         words.extend(step.outcome.as_ref().map(|outcome| format!("({outcome})")));
         words.join(" ")

@@ -10,7 +10,7 @@ use super::lease::Lease;
 use super::ports::Drain;
 use super::scope::Values;
 use super::texts::TextError;
-use super::{Engine, restore};
+use super::{Engine, answers, restore};
 use crate::clock::{Micros, micros};
 use crate::run::RunStatus;
 use crate::store::{LaneState, LaneWant, RunCommit, StoreResult, StoredRun, gated_flow};
@@ -83,6 +83,10 @@ async fn look(engine: &Arc<Engine>, lease: &Arc<Lease>, due: bool) -> StoreResul
         for run in engine.store.cancel_requests(lease.owner()).await? {
             engine.cancel_active(run);
         }
+    }
+    if engine.store.is_shared() {
+        let (answers, journal) = (&engine.ports.answers, engine.ports.journal.as_ref());
+        answers::fetch(answers, journal, |run| engine.is_active(run)).await?;
     }
     if engine.astray.swap(false, Ordering::SeqCst)
         && let Err(error) = find_astray(engine, lease).await

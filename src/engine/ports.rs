@@ -84,6 +84,10 @@ pub trait Journal: Send + Sync {
     fn commit(&self, commit: RunCommit) -> Fut<'_, StoreResult<()>>;
     /// How far a called run has come; `None`: it is not there.
     fn called(&self, run: RunId) -> Fut<'_, StoreResult<Option<CallEnd>>>;
+    /// Whether other nodes work on the same runs.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// How far a called run has come.
@@ -110,6 +114,10 @@ impl Journal for StoreJournal {
             let stored = self.0.run(run).await?;
             Ok(stored.map(|StoredRun { run, .. }| CallEnd { status: run.status, code: run.code, answer: run.answer }))
         })
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.is_shared()
     }
 }
 

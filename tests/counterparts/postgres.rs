@@ -36,15 +36,24 @@ impl Server {
 
     /// A server of its own.
     pub(crate) fn start() -> Self {
+        Self::start_as(None)
+    }
+
+    /// A server of its own that syncs as one in production does.
+    pub(crate) fn durable() -> Self {
+        Self::start_as(Some("durable"))
+    }
+
+    fn start_as(kind: Option<&str>) -> Self {
         for _ in 0..STARTS_MAX {
-            if let Some(server) = Self::try_start() {
+            if let Some(server) = Self::try_start(kind) {
                 return server;
             }
         }
         panic!("PostgreSQL does not start: is it installed (apt-get install postgresql)? see tests/counterparts")
     }
 
-    fn try_start() -> Option<Self> {
+    fn try_start(kind: Option<&str>) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -54,6 +63,7 @@ impl Server {
         let mut child = Command::new(script)
             .arg(&folder)
             .arg(port.to_string())
+            .args(kind)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# A throw-away PostgreSQL on loopback: postgres.sh FOLDER PORT
+# A throw-away PostgreSQL on loopback: postgres.sh FOLDER PORT [durable]
 #
 # FOLDER must not exist. Prints `ready` and then obeys lines of its standard input: `stop` (as a crash: without a
 # checkpoint), `start`; each is answered by `stopped` or `started`. At the end of the input everything is removed, so the
 # server ends with whoever started it, however that ends. TLS is on, and nothing needs it: the authority's certificate is
 # FOLDER/ca.crt, the server's names `localhost` and not 127.0.0.1. Nothing is synced: a crash of the machine is not
-# what it is for.
+# what it is for. With `durable` it syncs as a server in production does, and has more memory: for benches.
 set -euo pipefail
-folder=$1 port=$2
+folder=$1 port=$2 kind=${3:-fleeting}
+
+case $kind in
+  fleeting) durability="-c fsync=off -c full_page_writes=off -c shared_buffers=32MB" ;;
+  durable) durability="-c fsync=on -c full_page_writes=on -c synchronous_commit=on -c shared_buffers=256MB" ;;
+  *) echo "the third word may only be: durable" >&2; exit 2 ;;
+esac
 
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1 || true)
 [ -n "$bin" ] || bin=$(dirname "$(command -v initdb)") || { echo "PostgreSQL is not installed (apt-get install postgresql)" >&2; exit 1; }
@@ -31,7 +37,7 @@ own "$bin/initdb" -D "$folder/data" -U app -A trust -E UTF8 --locale=C.UTF-8 --n
 
 start() {
   own "$bin/pg_ctl" -D "$folder/data" -w -s -l "$folder/log" -o "-c listen_addresses=127.0.0.1 -p $port -k $folder \
-    -c fsync=off -c full_page_writes=off -c shared_buffers=32MB -c max_connections=200 -c deadlock_timeout=200ms \
+    $durability -c max_connections=200 -c deadlock_timeout=200ms \
     -c ssl=on -c ssl_cert_file=$folder/server.crt -c ssl_key_file=$folder/server.key" start
 }
 stop() { own "$bin/pg_ctl" -D "$folder/data" -w -s -m immediate stop; }

@@ -98,6 +98,26 @@ fn two_servers_share_one_database() {
     assert_eq!(two.until_ended().len(), 81);
 }
 
+/// A request waits at the node that took it, whichever node the run's turn comes on.
+#[test]
+fn an_answer_finds_its_request_whichever_node_gives_it() {
+    let url = Postgres::shared().fresh();
+    let flow = "name: asked\ntrigger:\n  type: request\n  concurrency: { runs: 1 }\nactions:\n  - name: rest\n    type: delay\n    for: 50ms\n  - name: answer\n    type: respond\n    secure: [inputs]\n    status: 200\n    body: { n: '{{trigger.body.n}}' }\n";
+    let nodes = [workspace(&url), workspace(&url)];
+    nodes.iter().for_each(|node| drop(node.write("flows/asked.yaml", flow)));
+    let servers = [nodes[0].serve(), nodes[1].serve()];
+    let asking: Vec<_> = (0..24)
+        .map(|n| {
+            let place = servers[n % 2].url("asked").to_owned();
+            std::thread::spawn(move || (n, wire::post(&place, &format!("{{\"n\":{n}}}")).expect("an answer")))
+        })
+        .collect();
+    for asked in asking {
+        let (n, answer) = asked.join().expect("asks");
+        assert_eq!((answer.status, answer.json()["n"].as_u64()), (200, Some(n as u64)), "{answer:?}");
+    }
+}
+
 fn mails(workspace: &Workspace) -> usize {
     crate::support::files(&workspace.path().join("leadflow-data/outbox"), "eml").len()
 }

@@ -38,6 +38,17 @@ fn its_flows_check_without_a_finding() {
 }
 
 #[test]
+fn its_settings_check() {
+    let settings = blocks("yaml title=\"leadflow.yaml\"");
+    assert!(!settings.is_empty(), "the README shows settings");
+    for text in settings {
+        let workspace = Workspace::cloned();
+        workspace.write("leadflow.yaml", &text);
+        workspace.expect(0, &["check"]);
+    }
+}
+
+#[test]
 fn its_commands_run_in_a_fresh_clone() {
     let workspace = Workspace::cloned();
     let _server = workspace.serve();

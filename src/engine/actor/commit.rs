@@ -157,13 +157,16 @@ impl Actor {
     }
 
     /// The answer as it is kept. One that is secure is given to whoever waits, and only its status is remembered; where
-    /// somebody fetches it from the store (a run that called this one, a caller that asks later), there it stays, hidden
+    /// somebody fetches it from the store (a run that called this one, a caller that asks later, the node to which the
+    /// request came), there it stays, hidden
     /// from readers.
     fn stored_answer(&self, answer: &Answer) -> Option<serde_json::Value> {
         let mut stored = serde_json::to_value(answer).ok()?;
         if self.flow.actions.iter().any(|action| action.secure.inputs && action.kind == RESPOND) {
             stored[SECURE_ANSWER] = true.into();
-            if self.identity.parent.is_none() && !self.flow.answers_later {
+            let run = self.identity.run_id;
+            let fetched = self.ports.journal.is_shared() && !self.ports.answers.is_awaited(run);
+            if self.identity.parent.is_none() && !self.flow.answers_later && !fetched {
                 hide_answer(&mut stored);
             }
         }

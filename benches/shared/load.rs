@@ -31,26 +31,30 @@ impl Figures {
     }
 }
 
-/// Posts `body` over `connections` for `time`. Panics at anything but a 202.
-pub(crate) fn drive(address: SocketAddr, path: &str, connections: usize, body: &[u8], time: Duration) -> Figures {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    let request = [head.as_bytes(), body].concat();
+/// Posts `body` over `connections` for `time`; each connection stays with one of `addresses`, which take turns. Panics at
+/// anything but a 202.
+pub(crate) fn drive(addresses: &[SocketAddr], path: &str, connections: usize, body: &[u8], time: Duration) -> Figures {
     // One thread: the load must not take the cores that the server needs.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let began = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..connections {
-            let request = request.clone();
+        for &address in addresses.iter().cycle().take(connections) {
+            let request = request_to(address, path, body);
             tasks.spawn(async move { one(address, &request, began + time).await });
         }
         let mut latencies: Vec<Duration> = tasks.join_all().await.into_iter().flatten().collect();
         latencies.sort_unstable();
         Figures { latencies, time: began.elapsed() }
     })
+}
+
+fn request_to(address: SocketAddr, path: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 async fn one(address: SocketAddr, request: &[u8], until: Instant) -> Vec<Duration> {
