@@ -104,7 +104,9 @@ fn an_answer_finds_its_request_whichever_node_gives_it() {
     let url = Postgres::shared().fresh();
     let flow = "name: asked\ntrigger:\n  type: request\n  concurrency: { runs: 1 }\nactions:\n  - name: rest\n    type: delay\n    for: 50ms\n  - name: answer\n    type: respond\n    secure: [inputs]\n    status: 200\n    body: { n: '{{trigger.body.n}}' }\n";
     let nodes = [workspace(&url), workspace(&url)];
-    nodes.iter().for_each(|node| drop(node.write("flows/asked.yaml", flow)));
+    for node in &nodes {
+        node.write("flows/asked.yaml", flow);
+    }
     let servers = [nodes[0].serve(), nodes[1].serve()];
     let asking: Vec<_> = (0..24)
         .map(|n| {

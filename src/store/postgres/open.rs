@@ -183,9 +183,13 @@ impl Reach {
 
 /// Not by `options` of the connection: poolers in between refuse those. A database that answers before its commit is
 /// on disk would break every promise; one that waits for replicas too is left as it is.
-fn greeting(mode: Mode, has_search_path: bool) -> String {
+///
+/// Every hot query has its index. A database that is new has no statistics: its plans would be made for empty tables, walk
+/// all of them, and stay until the first ANALYZE. So walking a whole table is left for what has no other way.
+pub(super) fn greeting(mode: Mode, has_search_path: bool) -> String {
     let mut text = format!(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+         SET enable_seqscan = off; \
          SELECT set_config('synchronous_commit', 'on', false) \
          WHERE current_setting('synchronous_commit') IN ('off', 'local');",
         STATEMENT_TIMEOUT.as_millis(),

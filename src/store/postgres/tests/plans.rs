@@ -2,7 +2,8 @@
 //! monitors ask (`SQL_COUNTS`) is not among them: it counts all there is, whichever way is shorter at the moment.
 
 use super::*;
-use crate::store::postgres::{claim, columns, connections, intake, lease, prune, read};
+use crate::store::postgres::{claim, columns, connections, intake, lease, open, prune, read};
+use crate::store::sqlite::Mode;
 
 /// Finished runs, and a few that wait or are owned, as the planner would find them after months.
 const FILL: &str = "INSERT INTO runs (run_id, flow, text_id, status, is_test, received_at, finished_at, lane, due_at, \
@@ -21,10 +22,25 @@ fn plan(url: &str, query: &str) -> String {
     sql(
         url,
         &format!(
-            "SET plan_cache_mode = force_generic_plan; PREPARE q AS {query}; EXPLAIN (COSTS OFF) EXECUTE q{values}"
+            "{} SET plan_cache_mode = force_generic_plan; PREPARE q AS {query}; EXPLAIN (COSTS OFF) EXECUTE q{values}",
+            open::greeting(Mode::Serve, true)
         ),
     )
     .join("\n")
+}
+
+/// The first plans of a database are made before anybody has counted it, and are kept.
+#[tokio::test]
+async fn a_new_database_is_not_walked_through() {
+    let (_store, url) = serving();
+    for query in [claim::SQL_DUE, claim::SQL_RELEASE, read::SQL_LANES, columns::SQL_COMMIT, read::SQL_LIST] {
+        let plan = plan(&url, query);
+        assert!(plan.contains("Index"), "{plan}");
+        assert!(
+            !plan.contains("Seq Scan on runs") && !plan.contains("Seq Scan on steps"),
+            "{query}\nwalks all:\n{plan}"
+        );
+    }
 }
 
 #[tokio::test]
