@@ -206,9 +206,15 @@ impl Engine {
         Ok(beat)
     }
 
+    /// A start that failed half way: whoever tries again does so under another name. This one may have a row that ends, and
+    /// leads that were accepted under it and are taken over; begun once more, it would be trusted with them.
+    pub(super) fn give_up_life(&self) {
+        self.lease().lose();
+        self.lease.store(self.next_life());
+    }
+
     /// Begins the first life, and takes over what lives that are over left behind.
     pub(super) async fn begin(&self) -> StoreResult<()> {
-        // A second try after a lost answer finds the row that the first one made, unless too much time has passed.
         while !self.beat(&self.lease(), true).await?.stands {
             self.lease.store(self.next_life());
         }
@@ -324,6 +330,8 @@ async fn live_again(engine: &Arc<Engine>, lost: &Lease) -> bool {
             Ok(_) => lease = engine.next_life(),
             Err(error) => {
                 tracing::warn!(%error, "cannot begin a new life yet");
+                // It may have begun all the same, or begin later: the name is not used again.
+                lease = engine.next_life();
                 sleep(engine.ports.limits().lease_ttl / BEATS_PER_TTL / TRIES_PER_BEAT).await;
             }
         }

@@ -284,17 +284,26 @@ impl Engine {
 
     /// Begins a life, takes over what others left behind, and starts to work.
     pub async fn start(self: &Arc<Self>) -> crate::store::StoreResult<()> {
-        self.begin().await?;
-        let now = self.ports.clock.now();
-        for code in ["connection_missing", "flow_text_unreadable"] {
-            self.store.release_held(code, None, now).await?;
+        let prepared = self.prepare().await;
+        if prepared.is_err() {
+            self.give_up_life();
         }
-        self.ports.health.seen(true).await?;
+        prepared?;
         tokio::spawn(lease::keep(Arc::clone(self)));
         tokio::spawn(lease::rescue_now_and_then(Arc::clone(self)));
         tokio::spawn(claim::work(Arc::clone(self)));
         tokio::spawn(maintain::work(Arc::clone(self)));
         Ok(())
+    }
+
+    /// What comes before any work: a life, and what others left behind.
+    async fn prepare(&self) -> crate::store::StoreResult<()> {
+        self.begin().await?;
+        let now = self.ports.clock.now();
+        for code in ["connection_missing", "flow_text_unreadable"] {
+            self.store.release_held(code, None, now).await?;
+        }
+        self.ports.health.seen(true).await
     }
 
     /// How many runs are in memory.

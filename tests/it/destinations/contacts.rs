@@ -67,10 +67,6 @@ impl Destination for HubSpot {
     fn repeats(&self) -> Repeats {
         Repeats::Refused
     }
-
-    fn has_login(&self) -> bool {
-        false
-    }
 }
 
 impl OverHttp for HubSpot {
@@ -95,6 +91,9 @@ type Answered = (u16, Value);
 fn answer(contacts: &mut Contacts, request: &Request) -> Answered {
     if request.header("authorization") != Some("Bearer right-token") {
         return problem(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.");
+    }
+    if request.path == "/account-info/v3/details" {
+        return (200, json!({"portalId": 146_425_426, "accountType": "STANDARD", "timeZone": "US/Eastern"}));
     }
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let Some(rest) = path.strip_prefix(CONTACTS) else { return problem(404, "OBJECT_NOT_FOUND", "resource not found") };
