@@ -5,6 +5,7 @@
 mod cases;
 mod contacts;
 mod live;
+mod persons;
 mod proxy;
 mod served;
 mod systems;
@@ -321,6 +322,7 @@ conforms! {
     salesforce_without_a_key_field: any remote http => crate::destinations::systems::Salesforce { has_key_field: false },
     azure_table: any remote http => crate::destinations::systems::AzureTable,
     hubspot: any remote http => crate::destinations::contacts::HubSpot,
+    pipedrive: any remote http => crate::destinations::persons::Pipedrive,
     postgres: any remote => crate::destinations::tables::Postgres,
     sqlite: any => crate::destinations::tables::Sqlite,
 }
