@@ -5,6 +5,7 @@
 mod cases;
 mod contacts;
 mod live;
+mod modules;
 mod persons;
 mod proxy;
 mod served;
@@ -323,6 +324,7 @@ conforms! {
     azure_table: any remote http => crate::destinations::systems::AzureTable,
     hubspot: any remote http => crate::destinations::contacts::HubSpot,
     pipedrive: any remote http => crate::destinations::persons::Pipedrive,
+    zoho: any remote http => crate::destinations::modules::Zoho,
     postgres: any remote => crate::destinations::tables::Postgres,
     sqlite: any => crate::destinations::tables::Sqlite,
 }
