@@ -145,7 +145,9 @@ fn execute(leads: &mut Leads, method: &str, args: &[Value], named: &Value) -> An
             if places.iter().any(|at| *at >= leads.len()) {
                 return Err(error("odoo.exceptions.MissingError", "Record does not exist or has been deleted."));
             }
-            places.into_iter().for_each(|at| leads[at].extend(fields.clone()));
+            for at in places {
+                leads[at].extend(fields.clone());
+            }
             Ok(json!(true))
         }
         // What is not there is left out.

@@ -117,7 +117,7 @@ fn answer(leads: &mut Leads, request: &Request) -> Answered {
         ("GET", _) => at.map_or((204, Value::Null), |at| (200, json!({"data": [told(leads, at)]}))),
         ("PUT", _) => match at {
             Some(at) => update(leads, at, &request.json()["data"][0]),
-            None => one(400, "INVALID_DATA", json!({"api_name": "id"}), "the id given seems to be invalid"),
+            None => one(400, "INVALID_DATA", &json!({"api_name": "id"}), "the id given seems to be invalid"),
         },
         _ => whole(405, "INVALID_REQUEST_METHOD", "The http request method type is not a valid one"),
     }
@@ -150,7 +150,7 @@ fn whole(status: u16, code: &str, message: &str) -> Answered {
 }
 
 /// What became of the one record.
-fn one(status: u16, code: &str, details: Value, message: &str) -> Answered {
+fn one(status: u16, code: &str, details: &Value, message: &str) -> Answered {
     let verdict = if code == "SUCCESS" { "success" } else { "error" };
     (status, json!({"data": [{"code": code, "details": details, "message": message, "status": verdict}]}))
 }
@@ -170,20 +170,20 @@ fn taken(leads: &Leads, sent: &Map<String, Value>, own: Option<usize>) -> Option
     };
     let (name, at) = UNIQUE.iter().find_map(|name| Some((name, holder(name)?)))?;
     let details = json!({"api_name": name, "json_path": format!("$.data[0].{name}"), "id": id(at)});
-    Some(one(202, "DUPLICATE_DATA", details, "duplicate data"))
+    Some(one(202, "DUPLICATE_DATA", &details, "duplicate data"))
 }
 
 fn done(status: u16, at: usize, message: &str) -> Answered {
     let details = json!({"id": id(at), "Created_Time": "2026-11-21T09:00:00+01:00",
         "Modified_Time": "2026-11-21T09:00:00+01:00"});
-    one(status, "SUCCESS", details, message)
+    one(status, "SUCCESS", &details, message)
 }
 
 fn insert(leads: &mut Leads, sent: &Value) -> Answered {
     let sent = sent.as_object().expect("a record");
     if !sent.contains_key("Last_Name") {
         let details = json!({"api_name": "Last_Name", "json_path": "$.data[0].Last_Name"});
-        return one(202, "MANDATORY_NOT_FOUND", details, "required field not found");
+        return one(202, "MANDATORY_NOT_FOUND", &details, "required field not found");
     }
     if let Some(duplicate) = taken(leads, sent, None) {
         return duplicate;
