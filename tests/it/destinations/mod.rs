@@ -5,6 +5,9 @@
 mod cases;
 mod contacts;
 mod live;
+mod models;
+mod modules;
+mod persons;
 mod proxy;
 mod served;
 mod systems;
@@ -12,7 +15,7 @@ mod tables;
 mod tokens;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -111,6 +114,10 @@ pub(crate) trait OverHttp: Destination {
     fn web(&self) -> String {
         format!("http://{}", self.backend())
     }
+    /// How many requests that change nothing go before each operation.
+    fn asked_before(&self) -> usize {
+        0
+    }
 }
 
 /// A way to a system.
@@ -120,7 +127,7 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// The next thing asked for is done, and its answer lost.
+    /// The next operation is done, and its answer lost.
     pub(crate) fn lose_next(&self) {
         self.armed.store(true, Ordering::SeqCst);
     }
@@ -129,8 +136,16 @@ impl Way {
 impl<T: OverHttp> Remote for T {
     fn way(&self) -> Way {
         let armed = Arc::new(AtomicBool::new(false));
-        let is_armed = Arc::clone(&armed);
-        let fate = move |_| if is_armed.swap(false, Ordering::SeqCst) { Fate::LoseAnswer } else { Fate::Pass };
+        let (is_armed, before, passed) = (Arc::clone(&armed), self.asked_before(), AtomicUsize::new(0));
+        let fate = move |_| {
+            let is_lost = is_armed.load(Ordering::SeqCst) && passed.fetch_add(1, Ordering::SeqCst) == before;
+            if is_lost {
+                is_armed.store(false, Ordering::SeqCst);
+                passed.store(0, Ordering::SeqCst);
+                return Fate::LoseAnswer;
+            }
+            Fate::Pass
+        };
         Way { place: Proxy::start(self.backend(), fate).url(), armed }
     }
 
@@ -321,6 +336,9 @@ conforms! {
     salesforce_without_a_key_field: any remote http => crate::destinations::systems::Salesforce { has_key_field: false },
     azure_table: any remote http => crate::destinations::systems::AzureTable,
     hubspot: any remote http => crate::destinations::contacts::HubSpot,
+    pipedrive: any remote http => crate::destinations::persons::Pipedrive,
+    zoho: any remote http => crate::destinations::modules::Zoho,
+    odoo: any remote http => crate::destinations::models::Odoo,
     postgres: any remote => crate::destinations::tables::Postgres,
     sqlite: any => crate::destinations::tables::Sqlite,
 }
