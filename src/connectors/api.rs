@@ -173,6 +173,13 @@ pub(super) fn names(select: &[String]) -> Result<String, Failure> {
     Ok(select.iter().map(|field| name(field)).collect::<Result<Vec<_>, _>>()?.join(","))
 }
 
+/// Whether `text` is a version as APIs write them in paths: `v62.0`.
+pub(super) fn is_version(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = text.strip_prefix('v').and_then(|version| version.split_once('.'));
+    parts.is_some_and(|(major, minor)| digits(major) && digits(minor))
+}
+
 /// Where a system is: `https://host`, without a slash at the end. The error names the key and shows `example`.
 pub(super) fn site(key: &str, text: &str, example: &str) -> Result<String, String> {
     let wrong = || format!("`{key}` is not the address of a system; write {example}");

@@ -79,9 +79,7 @@ impl Connector for Dataverse {
     fn open(&self, settings: &Value, reach: &Reach) -> Result<Opened, String> {
         let settings: Settings = super::read(settings)?;
         let org = api::site("url", &settings.url, "https://contoso.crm4.dynamics.com")?;
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let version = settings.api_version.strip_prefix('v').and_then(|version| version.split_once('.'));
-        if !version.is_some_and(|(major, minor)| digits(major) && digits(minor)) {
+        if !api::is_version(&settings.api_version) {
             return Err("`api_version` is not a version of the Web API; write v9.2".into());
         }
         let base = format!("{org}/api/data/{}", settings.api_version);

@@ -74,9 +74,7 @@ impl Connector for Salesforce {
     fn open(&self, settings: &Value, reach: &Reach) -> Result<Opened, String> {
         let settings: Settings = super::read(settings)?;
         let site = api::site("url", &settings.url, "https://contoso.my.salesforce.com")?;
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let version = settings.api_version.strip_prefix('v').and_then(|version| version.split_once('.'));
-        if !version.is_some_and(|(major, minor)| digits(major) && digits(minor)) {
+        if !api::is_version(&settings.api_version) {
             return Err("`api_version` is not a version of the REST API; write v62.0".into());
         }
         if settings.external_id_field.as_deref().is_some_and(|field| name(field).is_err()) {
